@@ -1,0 +1,6 @@
+"""Callbacks: what a run leaves behind."""
+
+from lml_iqa.callbacks.folder import run_folder, writes_files
+from lml_iqa.callbacks.report import Report
+
+__all__ = ["Report", "run_folder", "writes_files"]

@@ -1,0 +1,96 @@
+"""The command line: Lightning's fit, validate, test and predict, with data sets and encoders chosen in YAML."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from lml_iqa.callbacks import run_folder, writes_files
+from lml_iqa.datamodules import IQADataModule
+from lml_iqa.datasets import DatasetError
+from lml_iqa.models import WeightsError
+from lml_iqa.tasks import LMLTask
+
+
+class SaveConfig(SaveConfigCallback):
+    """Saves the full resolved configuration beside the run's checkpoints, whatever the logger.
+
+    Lightning's own writes into the logger's save_dir, which wandb runs share: the second one would stop on the first
+    one's file.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write ``config.yaml``; called on rank zero."""
+        if stage == "fit" and writes_files(trainer):
+            folder = run_folder(trainer)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True)
+
+
+class LMLCLI(LightningCLI):
+    """LightningCLI with three habits of its own.
+
+    ``fit`` can go on to ``test``; a checkpoint's hyper-parameters that replace given ones are printed; evaluating
+    without a checkpoint is refused.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add our own options."""
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=False,
+            help="Whether fit ends with a test of the checkpoint that validated best.",
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse to evaluate a network that nobody trained."""
+        if self.subcommand in {"validate", "test", "predict"} and not self._given.get("ckpt_path"):
+            raise ValueError(f"{self.subcommand} needs trained weights: give --ckpt_path runs/.../best.ckpt")
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint, where asked."""
+        if self._given.get("test_after_fit") and not self._given["trainer"]["fast_dev_run"]:
+            self.trainer.test(datamodule=self.datamodule, ckpt_path="best", weights_only=True, verbose=False)
+
+    @property
+    def _given(self) -> Any:
+        return self.config[self.config["subcommand"]]
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning lets a checkpoint's hyper-parameters replace those of YAML and command line without a word.
+        before = dict(self._given.model.items()) if self.config.get("subcommand") else {}
+        super()._parse_ckpt_path()
+        if before:
+            changed = {k: (v, self._given.model[k]) for k, v in before.items() if self._given.model[k] != v}
+            for name, (given, taken) in sorted(changed.items()):
+                if name != "pretrained":
+                    print(f"model.{name}: {taken!r} from the checkpoint replaces {given!r}", file=sys.stderr)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        args: Arguments; default those of the process.
+    """
+    try:
+        LMLCLI(
+            LMLTask,
+            IQADataModule,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            args=list(args) if args is not None else None,
+        )
+    except (DatasetError, WeightsError) as error:
+        # These speak to the user: a message, not a traceback.
+        sys.exit(f"error: {error}")

@@ -1,0 +1,175 @@
+"""The one data module behind every data set: a table, a split, crops. A further set is `load_table` and its defaults."""
+
+from __future__ import annotations
+
+import abc
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lml_iqa.datasets.crops import CropBatch, EpochSampler, GridCropDataset, RandomCropDataset, ShareSampler
+from lml_iqa.datasets.splits import Split, SplitRule, make_split
+from lml_iqa.datasets.table import ImageTable, ScoreScale
+
+_log = logging.getLogger(__name__)
+_RULES = ("auto", "reference", "random", "official")
+
+
+class IQADataModule(LightningDataModule, abc.ABC):
+    """Base of all data modules.
+
+    A batch is a :class:`~lml_iqa.datasets.crops.CropBatch`: B images of K uint8 crops each, with their scores on the
+    model's 0..1. Training crops are random, a pure function of seed, epoch and image; evaluation crops lie on a fixed
+    grid, and every process evaluates its own share with no image repeated.
+
+    Args:
+        batch_size: Images a batch in each process (not crops).
+        crops: Crops K an image in training.
+        eval_crops: Crops K an image in validation, test and prediction, on a grid.
+        crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
+        flip: Whether training crops are mirrored left to right with probability 1/2.
+        split: A rule (``auto``, ``reference``, ``random``, ``official``) or the path of a ``split.json`` that a run saved.
+        split_seed: Seed of the split.
+        test_fraction: Share of the images or references in the test part, where the rule draws one.
+        val_fraction: Share of the remaining ones in the validation part, where the rule draws one.
+        seed: Seed of the training order and crops; default the run's (``seed_everything``).
+        num_workers: Processes that decode images.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 16,
+        crops: int = 4,
+        eval_crops: int = 9,
+        crop_size: int = 224,
+        flip: bool = True,
+        split: SplitRule | Path = "auto",
+        split_seed: int = 0,
+        test_fraction: float = 0.2,
+        val_fraction: float = 0.1,
+        seed: int | None = None,
+        num_workers: int = 2,
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "batch_size": batch_size,
+            "crops": crops,
+            "eval_crops": eval_crops,
+            "crop_size": crop_size,
+        }.items():
+            if value < 1:
+                raise ValueError(f"data.{name} must be at least 1, not {value}")
+        self.batch_size = batch_size
+        self.crops = crops
+        self.eval_crops = eval_crops
+        self.crop_size = crop_size
+        self.flip = flip
+        self.split_rule = split
+        self.split_seed = split_seed
+        self.test_fraction = test_fraction
+        self.val_fraction = val_fraction
+        self.seed = seed
+        self.num_workers = num_workers
+        self._table: ImageTable | None = None
+        self._split: Split | None = None
+
+    @abc.abstractmethod
+    def load_table(self) -> ImageTable:
+        """Read the label files: one row per rated image. All that a further data set has to write."""
+
+    @property
+    def table(self) -> ImageTable:
+        """The data set's rows; read on first use."""
+        if self._table is None:
+            self._table = self.load_table()
+            _log.info("%s: %d images from %s", self._table.name, len(self._table), self._table.source)
+        return self._table
+
+    @property
+    def split(self) -> Split:
+        """Row numbers of the training, validation and test part; made on first use."""
+        if self._split is None:
+            rule = str(self.split_rule)
+            if rule in _RULES:
+                self._split = make_split(
+                    self.table,
+                    rule=rule,  # type: ignore[arg-type]
+                    seed=self.split_seed,
+                    test_fraction=self.test_fraction,
+                    val_fraction=self.val_fraction,
+                )
+            else:
+                self._split = Split.load(rule, self.table)
+        return self._split
+
+    @property
+    def scale(self) -> ScoreScale:
+        """Range and direction of the native scores."""
+        return self.table.scale
+
+    def provenance(self) -> dict[str, Any]:
+        """What a model trained here must remember: data, label source, split, and how images were cut."""
+        return {
+            "dataset": self.table.name,
+            "source": self.table.source,
+            "data_sha256": self.split.data_digest,
+            "split": self.split.rule,
+            "split_seed": self.split.seed,
+            "crop_size": self.crop_size,
+            "eval_crops": self.eval_crops,
+        }
+
+    def setup(self, stage: str) -> None:
+        """Read the table, and make the split where the stage needs one."""
+        _ = self.table if stage == "predict" else self.split
+
+    def train_dataloader(self) -> DataLoader[CropBatch]:
+        """Shuffled batches of random crops."""
+        seed = self.seed if self.seed is not None else torch.initial_seed()
+        dataset = RandomCropDataset(
+            self.table, self.split.train, crops=self.crops, crop_size=self.crop_size, seed=seed, flip=self.flip
+        )
+        world_size, rank = self._world()
+        sampler = EpochSampler(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed % 2**32)
+        # A last batch of one image has no inter-class negatives and unsettles batch statistics: leave an incomplete
+        # batch out, unless it is the only one.
+        return self._loader(dataset, sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[CropBatch]:
+        """The validation part, each image once."""
+        return self._evaluation_loader(self.split.val)
+
+    def test_dataloader(self) -> DataLoader[CropBatch]:
+        """The test part, each image once."""
+        return self._evaluation_loader(self.split.test)
+
+    def predict_dataloader(self) -> DataLoader[CropBatch]:
+        """What ``predict`` scores: every image of the table."""
+        return self._evaluation_loader(np.arange(len(self.table)))
+
+    def _evaluation_loader(self, rows: NDArray[np.int64]) -> DataLoader[CropBatch]:
+        dataset = GridCropDataset(self.table, rows, crops=self.eval_crops, crop_size=self.crop_size)
+        world_size, rank = self._world()
+        return self._loader(dataset, ShareSampler(dataset, num_replicas=world_size, rank=rank), drop_last=False)
+
+    def _loader(self, dataset: Dataset[CropBatch], sampler: Sampler[Any], *, drop_last: bool) -> DataLoader[CropBatch]:
+        return DataLoader(
+            dataset,
+            self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            drop_last=drop_last,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            generator=torch.Generator().manual_seed(0),  # workers' base seed: leave the run's own generator alone
+        )
+
+    def _world(self) -> tuple[int, int]:
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)

@@ -1,0 +1,126 @@
+"""A table of images as a torch data set: each image is decoded once and gives K crops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from lml_iqa.datasets.images import read_image
+from lml_iqa.datasets.table import ImageTable
+from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions
+
+
+class CropBatch(TypedDict):
+    """One image with its K crops; a collated batch has B in front of every shape.
+
+    Attributes:
+        crops: (K, 3, S, S) uint8.
+        positions: (K, 2) int64 top-left corners (y, x) in the decoded image.
+        mos: () float32 score on the model's 0..1, higher better.
+        image_id: () int64 row of the image in the table.
+    """
+
+    crops: Tensor
+    positions: Tensor
+    mos: Tensor
+    image_id: Tensor
+
+
+class GridCropDataset(Dataset[CropBatch]):
+    """Images of a table with crops on a fixed grid: for validation, test and prediction.
+
+    Args:
+        table: The data set.
+        rows: (n,) row numbers of the images to serve.
+        crops: Crops K an image.
+        crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
+    """
+
+    def __init__(self, table: ImageTable, rows: NDArray[np.int64], *, crops: int, crop_size: int) -> None:
+        self.table = table
+        self.rows = rows
+        self.crops = crops
+        self.crop_size = crop_size
+        self._mos = table.scale.to_unit(table.scores).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> CropBatch:
+        """Decode image ``rows[index]`` and cut its grid of crops."""
+        row = int(self.rows[index])
+        image = pad_to(read_image(self.table.path(row)), self.crop_size)
+        positions = grid_positions(image.shape[0], image.shape[1], self.crop_size, self.crops)
+        return self._batch(row, cut_crops(image, positions, self.crop_size), positions)
+
+    def _batch(self, row: int, crops: Tensor, positions: NDArray[np.int64]) -> CropBatch:
+        return CropBatch(
+            crops=crops,
+            positions=torch.from_numpy(positions),
+            mos=torch.tensor(self._mos[row]),
+            image_id=torch.tensor(row, dtype=torch.int64),
+        )
+
+
+class RandomCropDataset(GridCropDataset):
+    """Images of a table with seeded random crops: for training.
+
+    Crops are a pure function of (seed, epoch, image), so neither the number of workers, nor the number of processes,
+    nor a resumed run changes them, and no worker can repeat another's. The epoch comes with the index, from
+    :class:`EpochSampler`.
+
+    Args:
+        table: The data set.
+        rows: (n,) row numbers of the images to serve.
+        crops: Crops K an image.
+        crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
+        seed: Seed of positions and flips.
+        flip: Whether each crop is mirrored left to right with probability 1/2.
+    """
+
+    def __init__(
+        self, table: ImageTable, rows: NDArray[np.int64], *, crops: int, crop_size: int, seed: int, flip: bool = True
+    ) -> None:
+        super().__init__(table, rows, crops=crops, crop_size=crop_size)
+        self.seed = seed
+        self.flip = flip
+
+    def __getitem__(self, index: tuple[int, int]) -> CropBatch:  # type: ignore[override]
+        """Decode image ``rows[index]`` and cut the crops of this epoch; the argument is (epoch, index)."""
+        epoch, position = index
+        row = int(self.rows[position])
+        rng = np.random.default_rng([self.seed, epoch, row])
+        image = pad_to(read_image(self.table.path(row)), self.crop_size)
+        positions = random_positions(image.shape[0], image.shape[1], self.crop_size, self.crops, rng)
+        flips = rng.random(self.crops) < 0.5 if self.flip else None
+        return self._batch(row, cut_crops(image, positions, self.crop_size, flips), positions)
+
+
+class EpochSampler(DistributedSampler[tuple[int, int]]):
+    """Shuffled (epoch, index) pairs for :class:`RandomCropDataset`.
+
+    One seeded permutation per epoch, dealt out to the processes. The tail is filled up from the front so that every
+    process takes the same number of steps. Being a DistributedSampler, Lightning sets its epoch and leaves it in place.
+    """
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Iterate over this process's share of the epoch's permutation."""
+        for index in super().__iter__():
+            yield self.epoch, int(index)  # type: ignore[call-overload]
+
+
+class ShareSampler(DistributedSampler[int]):
+    """Each process's share of an evaluation set, in order: every image exactly once, no padding."""
+
+    def __iter__(self) -> Iterator[int]:
+        """Iterate over every ``num_replicas``-th index from ``rank``."""
+        return iter(range(self.rank, len(self.dataset), self.num_replicas))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(range(self.rank, len(self.dataset), self.num_replicas))  # type: ignore[arg-type]

@@ -1,0 +1,88 @@
+"""Reading the label files of rated images."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lml_iqa.datasets.errors import DatasetError
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Read named columns of a CSV file (UTF-8, comma, header row); blank lines and other columns are passed over.
+
+    Returns:
+        The stripped texts of each column, in file order.
+
+    Raises:
+        DatasetError: The file is missing or no UTF-8 text, lacks a column or has a row without a value in one.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            missing = [name for name in columns if name not in header]
+            if missing:
+                raise DatasetError(
+                    f"{path}: no column {missing[0]!r}, only {header}; rename it, or name the one to use"
+                )
+            places = [header.index(name) for name in columns]
+            rows: list[list[str]] = []
+            for line in reader:
+                if not any(cell.strip() for cell in line):
+                    continue
+                cells = [line[place].strip() if place < len(line) else "" for place in places]
+                if "" in cells:
+                    empty = columns[cells.index("")]
+                    raise DatasetError(
+                        f"{path}, line {reader.line_num}: no value in column {empty!r} ({', '.join(line)}); "
+                        "fill it in or remove the row"
+                    )
+                rows.append(cells)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}); give the path of the label file") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not UTF-8 text; save the label file as CSV in UTF-8") from error
+    if not rows:
+        raise DatasetError(f"{path}: holds no rows; give a label file with at least one rated image")
+    return {name: [cells[i] for cells in rows] for i, name in enumerate(columns)}
+
+
+def parse_numbers(path: Path, column: str, texts: Sequence[str], rows: Sequence[str]) -> NDArray[np.float64]:
+    """Turn a column into finite float64 numbers.
+
+    Args:
+        path: The file, for the message.
+        column: The column's name, for the message.
+        texts: (n,) what stands in the column.
+        rows: (n,) what each row is about, for the message.
+
+    Raises:
+        DatasetError: A text is not a finite number.
+    """
+    numbers = np.empty(len(texts), dtype=np.float64)
+    for i, text in enumerate(texts):
+        try:
+            numbers[i] = float(text)
+        except ValueError:
+            numbers[i] = np.nan
+        if not np.isfinite(numbers[i]):
+            raise DatasetError(
+                f"{path}: {text!r} in column {column!r} of {rows[i]!r} is no finite number; correct or remove the row"
+            )
+    return numbers
+
+
+def read_ratings(path: Path, key: str, numbers: Sequence[str]) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
+    """Read the column that names the images, and columns of finite numbers beside it.
+
+    Raises:
+        DatasetError: As :func:`read_columns` and :func:`parse_numbers`.
+    """
+    columns = read_columns(path, [key, *numbers])
+    names = columns[key]
+    return names, {name: parse_numbers(path, name, columns[name], names) for name in numbers}

@@ -1,0 +1,150 @@
+"""Splits that do not leak: grouped by reference, sorted before shuffling, seeded, hashed, and kept in a small file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.table import ImageTable
+
+SplitRule = Literal["auto", "reference", "random", "official"]
+"""How a table is divided: by clean photograph, by image, or as its authors did. ``auto`` takes the first that applies
+of ``official``, ``reference``, ``random``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Row numbers of the three parts of a table.
+
+    Attributes:
+        train: Rows to train on.
+        val: Rows to choose the model on; carved out of the training part.
+        test: Rows to report on.
+        rule: The rule that made the split (never ``auto``).
+        seed: The seed that made it.
+        data_digest: :meth:`ImageTable.digest` of the table it belongs to.
+    """
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+    rule: str
+    seed: int
+    data_digest: str
+
+    def save(self, path: str | Path, table: ImageTable) -> None:
+        """Write the split as JSON: the files of each part, with rule, seed and the hash of the data."""
+        parts = {part: sorted(table.files[getattr(self, part)].tolist()) for part in ("train", "val", "test")}
+        head = {"dataset": table.name, "rule": self.rule, "seed": self.seed, "data_sha256": self.data_digest}
+        Path(path).write_text(json.dumps({**head, **parts}, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path, table: ImageTable) -> Split:
+        """Read a split that :meth:`save` wrote.
+
+        Raises:
+            DatasetError: The file is not such a split, or belongs to other data (files, scores or references differ).
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            digest, rule, seed = content["data_sha256"], content["rule"], int(content["seed"])
+            parts = {part: np.array(content[part], dtype=np.str_) for part in ("train", "val", "test")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f"{path}: not a split file ({error!r}); give one that a run saved as split.json"
+            ) from error
+        if digest != table.digest():
+            raise DatasetError(
+                f"{path}: made for other data (hash {digest[:12]}, this {table.name} has {table.digest()[:12]}); "
+                "use the label file and images it was made for, or make a new split"
+            )
+        order = np.argsort(table.files)
+        rows = {p: order[np.searchsorted(table.files, files, sorter=order)] for p, files in parts.items()}
+        return cls(
+            train=np.sort(rows["train"]),
+            val=np.sort(rows["val"]),
+            test=np.sort(rows["test"]),
+            rule=rule,
+            seed=seed,
+            data_digest=digest,
+        )
+
+
+def make_split(
+    table: ImageTable,
+    *,
+    rule: SplitRule = "auto",
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    val_fraction: float = 0.1,
+) -> Split:
+    """Divide a table into training, validation and test part.
+
+    Groups (clean photographs, or single images) are sorted by name before a seeded shuffle, so the split depends
+    neither on the file system nor on the row order of the label file. The validation part is carved out of the
+    training part by whole groups; an official validation part is kept.
+
+    Args:
+        table: The data set.
+        rule: See :data:`SplitRule`.
+        seed: Seed of the shuffle, 0 to 9 for the field's ten repeats.
+        test_fraction: Share of the groups that goes to the test part (not used by ``official``).
+        val_fraction: Share of the remaining groups that goes to the validation part.
+
+    Raises:
+        DatasetError: The rule does not apply to this table, or too few groups for a training, validation and test part.
+    """
+    if not table.rated:
+        raise DatasetError(f"{table.name}: its images have no human scores, so they can only be scored (predict)")
+    if not (0 < test_fraction < 1 and 0 < val_fraction < 1):
+        raise DatasetError(f"test_fraction={test_fraction} and val_fraction={val_fraction} must lie between 0 and 1")
+    if rule == "auto":
+        rule = "official" if table.parts is not None else "reference" if table.references is not None else "random"
+    if rule == "official" and table.parts is None:
+        raise DatasetError(f"{table.name} has no official split; use split: random or split: reference")
+    if rule == "reference" and table.references is None:
+        raise DatasetError(f"{table.name} names no reference images; use split: random")
+
+    groups = table.references if table.references is not None and rule != "random" else table.files
+    rng = np.random.default_rng(seed)
+    if rule == "official" and table.parts is not None:
+        test = table.parts == "test"
+        val = table.parts == "val"
+        if not val.any():
+            val = _draw(groups, table.parts == "train", val_fraction, rng)
+        train = (table.parts == "train") & ~val
+    else:
+        test = _draw(groups, np.ones(len(table), dtype=bool), test_fraction, rng)
+        val = _draw(groups, ~test, val_fraction, rng)
+        train = ~test & ~val
+    for part, rows in (("training", train), ("validation", val), ("test", test)):
+        if not rows.any():
+            raise DatasetError(
+                f"{table.name} ({table.source}): the {part} part of the {rule} split is empty "
+                f"({len(table)} images in {len(np.unique(groups))} groups); add images or change the fractions"
+            )
+    return Split(
+        train=np.flatnonzero(train),
+        val=np.flatnonzero(val),
+        test=np.flatnonzero(test),
+        rule=rule,
+        seed=seed,
+        data_digest=table.digest(),
+    )
+
+
+def _draw(
+    groups: NDArray[np.str_], candidates: NDArray[np.bool_], fraction: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Draw whole groups among the candidate rows: at least one, never all of them."""
+    names = np.unique(groups[candidates])  # np.unique sorts
+    count = min(max(1, round(fraction * len(names))), len(names) - 1)
+    chosen = rng.permutation(names)[:count]
+    drawn: NDArray[np.bool_] = candidates & np.isin(groups, chosen)
+    return drawn

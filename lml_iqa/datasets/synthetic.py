@@ -1,0 +1,168 @@
+"""Clean photographs in, distorted ones out, labelled with what people thought of that distortion."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.files import find_root
+from lml_iqa.datasets.folder import list_images
+from lml_iqa.datasets.images import read_image
+from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.transforms.distortions import DISTORTIONS, distort, human_mean_opinion
+
+_log = logging.getLogger(__name__)
+
+LEVELS = (1, 2, 3, 4, 5)
+WIDTH, HEIGHT = 512, 384  # TID2013's: severities and labels belong to photographs seen at this size
+_RECIPE = "1"  # change it when rendering changes: it names the cache
+
+# Colour photographs that come with installed packages: (package, folder inside it, file).
+PACKAGED_PHOTOGRAPHS = (
+    ("skimage", "data", "astronaut.png"),
+    ("skimage", "data", "chelsea.png"),
+    ("skimage", "data", "coffee.png"),
+    ("skimage", "data", "hubble_deep_field.jpg"),
+    ("skimage", "data", "motorcycle_left.png"),
+    ("skimage", "data", "rocket.jpg"),
+    ("sklearn", "datasets/images", "china.jpg"),
+    ("sklearn", "datasets/images", "flower.jpg"),
+    ("matplotlib", "mpl-data/sample_data", "grace_hopper.jpg"),
+)
+
+
+def packaged_photographs() -> list[Path]:
+    """Clean photographs that come with scikit-image, scikit-learn and matplotlib: no download.
+
+    Raises:
+        DatasetError: A package or its file is missing.
+    """
+    photographs = []
+    for package, folder, name in PACKAGED_PHOTOGRAPHS:
+        spec = importlib.util.find_spec(package)
+        path = Path(spec.origin).parent / folder / name if spec is not None and spec.origin else None
+        if path is None or not path.is_file():
+            raise DatasetError(
+                f"the clean photograph {name} comes with {package}, which is not installed or lacks it; "
+                "pip install 'lml-iqa[quickstart]', or give a folder of clean photographs (data.root)"
+            )
+        photographs.append(path)
+    return photographs
+
+
+def folder_photographs(root: str | Path) -> list[Path]:
+    """All images below a folder, sorted.
+
+    Raises:
+        DatasetError: The folder does not exist or holds no image.
+    """
+    folder = find_root(root, [], "synthetic")
+    return [folder / name for name in list_images(folder)]
+
+
+def load_synthetic(photographs: Sequence[Path], types: Sequence[int], cache: Path, seed: int) -> ImageTable:
+    """Render every photograph with every distortion type and level, once, and label the results.
+
+    The photographs are brought to TID2013's 512x384 (shrunk to cover it, cut around the centre, never enlarged). Labels
+    are the mean opinions that people gave to that type and level in TID2013, so they know nothing of the photograph:
+    a model learns from them how much people mind a distortion, not how it hides in a scene.
+
+    Args:
+        photographs: Clean photographs.
+        types: TID2013 distortion types, 1..24.
+        cache: Folder that keeps the rendered images; a complete rendering is used again.
+        seed: Seed of the noise.
+
+    Returns:
+        A table with reference, type and level of each image, MOS on TID2013's 0..9.
+
+    Raises:
+        DatasetError: An unknown type, or two photographs of one name.
+    """
+    unknown = sorted(set(types) - set(DISTORTIONS))
+    if unknown or not types:
+        raise DatasetError(f"types: {unknown or 'empty'}; give TID2013 distortion types, 1 to {max(DISTORTIONS)}")
+    names = [path.stem for path in photographs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DatasetError(f"two clean photographs are called {repeated[0]!r}; give each its own name")
+    folder = _rendered(photographs, sorted(set(types)), cache, seed)
+    opinion = human_mean_opinion()
+    rows = [(n, t, level) for n in names for t in sorted(set(types)) for level in LEVELS]
+    return ImageTable(
+        name="synthetic",
+        root=folder,
+        files=np.array([_file(*row) for row in rows], dtype=np.str_),
+        scores=np.array([opinion[t, level] for _, t, level in rows]),
+        scale=ScoreScale("MOS", 0.0, 9.0),
+        references=np.array([n for n, _, _ in rows], dtype=np.str_),
+        types=np.array([DISTORTIONS[t].name for _, t, _ in rows], dtype=np.str_),
+        levels=np.array([level for _, _, level in rows], dtype=np.int64),
+        source=f"{len(names)} clean photographs, human mean opinion of TID2013 by distortion type and level",
+    )
+
+
+def _file(name: str, kind: int, level: int) -> str:
+    return f"{name}/{name}_{kind:02d}_{level}.png"
+
+
+def _rendered(photographs: Sequence[Path], types: Sequence[int], cache: Path, seed: int) -> Path:
+    """Folder of the rendered images: found complete, or rendered beside it and moved into place at once."""
+    hasher = hashlib.sha256(f"{_RECIPE} {list(types)} {seed}".encode())
+    for path in photographs:
+        hasher.update(path.stem.encode() + path.read_bytes())
+    folder = cache / hasher.hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    _log.info("rendering %d distorted photographs into %s", len(photographs) * len(types) * len(LEVELS), folder)
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=cache))
+    try:
+        jobs = [(path, kind, partial, seed) for path in photographs for kind in types]
+        # Spawned: a fork would inherit the threads' locks of an already imported torch.
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+            list(pool.map(_render, *zip(*jobs, strict=True), chunksize=4))
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was faster, with the same result
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _render(photograph: Path, kind: int, folder: Path, seed: int) -> None:
+    """Render all levels of one type of one photograph."""
+    image = fit_to_tid2013(read_image(photograph))
+    (folder / photograph.stem).mkdir(exist_ok=True)
+    for level in LEVELS:
+        digest = hashlib.sha256(f"{seed} {photograph.stem} {kind} {level}".encode()).digest()
+        distorted = distort(image, kind, level, seed=int.from_bytes(digest[:4], "little"))
+        # Level 1: twice as fast to write as the default, a fifth larger.
+        Image.fromarray(distorted).save(folder / _file(photograph.stem, kind, level), compress_level=1)
+
+
+def fit_to_tid2013(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shrink an (H, W, 3) photograph to cover 512x384 and cut its centre; smaller sides stay as they are."""
+    height, width = image.shape[:2]
+    ratio = max(WIDTH / width, HEIGHT / height)
+    if ratio < 1:
+        size = (max(WIDTH, round(width * ratio)), max(HEIGHT, round(height * ratio)))
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+        height, width = image.shape[:2]
+    top, left = max(0, height - HEIGHT) // 2, max(0, width - WIDTH) // 2
+    return np.ascontiguousarray(image[top : top + HEIGHT, left : left + WIDTH])

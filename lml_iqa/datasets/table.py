@@ -1,0 +1,143 @@
+"""What every IQA data set becomes: one row per rated image, and the scale its scores are on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lml_iqa.datasets.errors import DatasetError
+
+_SHOWN = 5  # how many offending rows an error message lists
+
+Scores = TypeVar("Scores", NDArray[np.float64], Tensor)
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """The native scale of a data set's scores, and the way to the model's 0..1 (higher better) and back.
+
+    Attributes:
+        name: What the scores are, for example ``"MOS"`` or ``"DMOS"``.
+        low: Lowest score of the scale, in native units.
+        high: Highest score of the scale, in native units.
+        higher_is_better: False for difference scores (DMOS), where the best image has the lowest score.
+    """
+
+    name: str
+    low: float
+    high: float
+    higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"a score scale needs finite low < high, not low={self.low}, high={self.high}")
+
+    def to_unit(self, native: Scores) -> Scores:
+        """Map native scores (array or tensor) to 0..1, higher better. Values off the scale land outside 0..1."""
+        unit = (native - self.low) / (self.high - self.low)
+        return unit if self.higher_is_better else 1.0 - unit
+
+    def to_native(self, unit: Scores) -> Scores:
+        """Map the model's 0..1 scores (array or tensor) back to native units; the inverse of :meth:`to_unit`."""
+        return self.low + (unit if self.higher_is_better else 1.0 - unit) * (self.high - self.low)
+
+    @property
+    def native_per_unit(self) -> float:
+        """Length of the native scale: turns a spread on 0..1 into a spread in native units."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTable:
+    """One row per rated image. Columns are NumPy arrays: no Python object per row, shared by workers without copies.
+
+    Attributes:
+        name: Name of the data set.
+        root: Folder that ``files`` are relative to.
+        files: (n,) POSIX paths relative to ``root``, as they are on disk.
+        scores: (n,) float64 scores in native units.
+        scale: Range and direction of ``scores``.
+        references: (n,) name of the clean photograph each image was made from; None for authentic sets.
+        types: (n,) distortion type of each image, or None.
+        levels: (n,) int64 distortion level of each image, or None.
+        parts: (n,) official part of each image, ``"train"``, ``"val"``, ``"test"`` or ``""`` (in none), or None.
+        source: Which layout and label file the table was read from; travels into logs and checkpoints.
+        rated: False for images that nobody rated, which can only be scored; their ``scores`` are NaN.
+
+    Raises:
+        DatasetError: Columns of unequal length, no rows, a file listed twice, a score that is not finite or lies off
+            the scale, an unknown part.
+    """
+
+    name: str
+    root: Path
+    files: NDArray[np.str_]
+    scores: NDArray[np.float64]
+    scale: ScoreScale
+    references: NDArray[np.str_] | None = None
+    types: NDArray[np.str_] | None = None
+    levels: NDArray[np.int64] | None = None
+    parts: NDArray[np.str_] | None = None
+    source: str = field(default="", kw_only=True)
+    rated: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if len(self.files) == 0:
+            raise DatasetError(f"{self._where}: the table has no rows; give a label file with at least one rated image")
+        for column in ("scores", "references", "types", "levels", "parts"):
+            values = getattr(self, column)
+            if values is not None and len(values) != len(self.files):
+                raise DatasetError(f"{self._where}: {len(self.files)} files but {len(values)} {column}")
+        if self.rated:
+            self._check_scores()
+        _, first, counts = np.unique(self.files, return_index=True, return_counts=True)
+        repeated = np.zeros(len(self.files), dtype=bool)
+        repeated[first[counts > 1]] = True
+        self._refuse(repeated, "is listed more than once", "keep one row per image (average its scores)")
+        if self.parts is not None:
+            self._refuse(
+                ~np.isin(self.parts, ["train", "val", "test", ""]),
+                "belongs to an unknown part",
+                'name the parts "train", "val" and "test" (empty: in none)',
+            )
+
+    def _check_scores(self) -> None:
+        self._refuse(~np.isfinite(self.scores), "has a score that is not a finite number", "correct or remove the row")
+        off = (self.scores < self.scale.low) | (self.scores > self.scale.high)
+        self._refuse(
+            off,
+            f"has a score outside the scale {self.scale.low:g}..{self.scale.high:g} of this {self.scale.name}",
+            "correct the score, or state the scale that the scores are on",
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def _where(self) -> str:
+        return f"{self.name} ({self.source or self.root})"
+
+    def _refuse(self, bad: NDArray[np.bool_], what: str, cure: str) -> None:
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            shown = "; ".join(f"{self.files[i]} (score {self.scores[i]:g})" for i in rows[:_SHOWN])
+            more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+            raise DatasetError(f"{self._where}: {shown}{more} {what}; {cure}")
+
+    def path(self, row: int) -> Path:
+        """Absolute path of one row's image."""
+        return self.root / str(self.files[row])
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over files, scores and references, whatever the row order and the folder they lie in."""
+        hasher = hashlib.sha256()
+        references = self.references if self.references is not None else np.full(len(self), "")
+        for row in np.argsort(self.files, kind="stable"):
+            hasher.update(f"{self.files[row]}\t{float(self.scores[row])!r}\t{references[row]}\n".encode())
+        return hasher.hexdigest()

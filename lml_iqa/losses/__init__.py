@@ -1,0 +1,6 @@
+"""The losses of LML-IQA, one idea a file, without Lightning."""
+
+from lml_iqa.losses.local_manifold import InterWeighting, LocalManifoldLoss, Positives
+from lml_iqa.losses.mutual import mutual_loss
+
+__all__ = ["InterWeighting", "LocalManifoldLoss", "Positives", "mutual_loss"]

@@ -1,0 +1,110 @@
+"""The local-manifold loss: the salient crop against the other crops of its image and the crops of other images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lml_iqa.losses.gather import gather_rows
+
+Positives = Literal["salient", "cluster"]
+"""``salient``: the teacher's view of the salient crop is the one positive (the paper, v2); ``cluster``: all crops at
+least as salient as the average crop are positives, the others intra-class negatives (our reading of v1)."""
+
+InterWeighting = Literal["none", "mos_gap"]
+"""``none``: crops of all other images repel alike; ``mos_gap``: by how far their MOS lies from the anchor's."""
+
+_NOTHING = -1e9  # log of a weight of zero; finite, so that a row without any negative keeps a gradient of zero
+
+
+class LocalManifoldLoss(nn.Module):
+    r"""InfoNCE over the crops of a batch.
+
+    For image i with salient crop s, anchor :math:`a = z_{i,s}`, positives P and keys :math:`\hat z`:
+
+    .. math::
+        L_i = \frac{1}{|P|} \sum_{p \in P} -\log \frac{e^{a \cdot \hat z_p / t}}{e^{a \cdot \hat z_p / t}
+            + w_{intra} \sum_{k \notin P} e^{a \cdot \hat z_{i,k} / t}
+            + w_{inter} \sum_{j \ne i} \sum_k g_{ij} e^{a \cdot \hat z_{j,k} / t}}
+
+    The roles of the crops are the paper's. The numbers are ours (none are published).
+
+    Args:
+        temperature: t > 0.
+        w_intra: Weight of the intra-class negatives, >= 0; 0 leaves them out.
+        w_inter: Weight of the inter-class negatives, >= 0; 0 leaves them out.
+        positives: See :data:`Positives`.
+        inter_weighting: See :data:`InterWeighting`. With ``mos_gap``, :math:`g_{ij} = |m_i - m_j|` over its mean for
+            the anchor, so that images of equal quality are not pushed apart and the sum keeps its scale. Ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.2,
+        w_intra: float = 1.0,
+        w_inter: float = 1.0,
+        positives: Positives = "salient",
+        inter_weighting: InterWeighting = "none",
+    ) -> None:
+        super().__init__()
+        if temperature <= 0 or w_intra < 0 or w_inter < 0:
+            raise ValueError(
+                f"temperature must be positive and weights not negative: {temperature=}, {w_intra=}, {w_inter=}"
+            )
+        self.temperature = temperature
+        self.w_intra = w_intra
+        self.w_inter = w_inter
+        self.positives: Positives = positives
+        self.inter_weighting: InterWeighting = inter_weighting
+
+    def forward(self, anchors: Tensor, keys: Tensor, saliency: Tensor, mos: Tensor, image_id: Tensor) -> Tensor:
+        """Compare each image's salient crop with the crops of all images, those of other processes included.
+
+        Args:
+            anchors: (B, K, Z) unit vectors of the student, of which each image's salient one is used.
+            keys: (B, K, Z) unit vectors that the anchors are compared with, the teacher's; gathered from all
+                processes, with gradient where they carry one.
+            saliency: (B, K) the teacher's saliency.
+            mos: (B,) scores on 0..1.
+            image_id: (B,) identity of the images: copies of an image are not each other's negatives.
+
+        Returns:
+            () float32 mean over the B images.
+        """
+        anchors, keys, saliency = anchors.float(), keys.float(), saliency.detach()
+        images, crops, _ = keys.shape
+        salient = saliency.argmax(dim=1)
+        anchor = anchors[torch.arange(images, device=anchors.device), salient]
+        positive = F.one_hot(salient, crops).bool()
+        if self.positives == "cluster":
+            positive = positive | (saliency >= saliency.mean(dim=1, keepdim=True))
+
+        own = torch.einsum("bz,bkz->bk", anchor, keys) / self.temperature
+        intra = (own + _log(self.w_intra, own)).masked_fill(positive, _NOTHING)
+
+        all_keys, all_mos, all_ids = gather_rows(keys), gather_rows(mos.float()), gather_rows(image_id)
+        inter = torch.einsum("bz,jkz->bjk", anchor, all_keys) / self.temperature
+        other = image_id[:, None] != all_ids[None]
+        inter = inter + self._log_inter_weight(mos.float(), all_mos, other)[..., None]
+
+        negatives = torch.cat([intra, inter.flatten(1)], dim=1).logsumexp(dim=1, keepdim=True)
+        # -log(e^s / (e^s + e^n)) = softplus(n - s)
+        per_positive = F.softplus(negatives - own) * positive
+        return (per_positive.sum(dim=1) / positive.sum(dim=1)).mean()
+
+    def _log_inter_weight(self, mos: Tensor, all_mos: Tensor, other: Tensor) -> Tensor:
+        """(B, J) log of the weight of image j's crops as negatives of image i."""
+        weight = other.float()
+        if self.inter_weighting == "mos_gap":
+            weight = weight * (mos[:, None] - all_mos[None]).abs()
+            mean = weight.sum(dim=1, keepdim=True) / other.sum(dim=1, keepdim=True).clamp(min=1)
+            weight = weight / mean.clamp(min=torch.finfo(weight.dtype).tiny)
+        return (self.w_inter * weight).log().clamp(min=_NOTHING)
+
+
+def _log(weight: float, like: Tensor) -> Tensor:
+    return torch.tensor(weight, device=like.device, dtype=like.dtype).log().clamp(min=_NOTHING)

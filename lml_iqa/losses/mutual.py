@@ -1,0 +1,37 @@
+"""Mutual learning: the student agrees with its teacher on where to look and what to say."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def mutual_loss(
+    student_quality: Tensor,
+    teacher_quality: Tensor,
+    student_saliency: Tensor,
+    teacher_saliency: Tensor,
+    *,
+    beta: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    r"""Both halves of mutual learning; the gradient reaches the student only.
+
+    Where to look: :math:`KL(p_g \| p_f) = \sum_k p_g \log(p_g / p_f)`, mean over images. What to say: smooth-L1 between
+    the crops' scores. The paper states the pair; these two terms are our reading of it.
+
+    Args:
+        student_quality: (B, K) crop scores :math:`q_f`.
+        teacher_quality: (B, K) crop scores :math:`q_g`.
+        student_saliency: (B, K) :math:`p_f`, sums to one over K.
+        teacher_saliency: (B, K) :math:`p_g`, sums to one over K.
+        beta: Where smooth-L1 turns from quadratic to linear.
+
+    Returns:
+        () float32 each: (where, what).
+    """
+    tiny = torch.finfo(torch.float32).tiny
+    log_student = student_saliency.float().clamp(min=tiny).log()
+    where = F.kl_div(log_student, teacher_saliency.detach().float(), reduction="batchmean")
+    what = F.smooth_l1_loss(student_quality.float(), teacher_quality.detach().float(), beta=beta)
+    return where, what

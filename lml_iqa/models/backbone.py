@@ -1,0 +1,185 @@
+"""Any timm network as an encoder of crops: normalisation, patch tokens, a summary token, and its own attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from timm.layers import apply_rot_embed_cat
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lml_iqa.models.weights import Pretrained, create_network
+
+_PLAIN_VITS = {"timm.models.vision_transformer", "timm.models.deit", "timm.models.eva"}
+
+
+class Encoding(NamedTuple):
+    """What an encoder says about M crops.
+
+    Attributes:
+        tokens: (M, N, D) patch tokens, row by row over the crop.
+        summary: (M, D) the CLS token, or the mean of the patch tokens where there is none.
+        attention: The last block's CLS query (M, H, d) and patch keys (M, H, N, d), as they enter the dot product;
+            None where they were not asked for.
+    """
+
+    tokens: Tensor
+    summary: Tensor
+    attention: tuple[Tensor, Tensor] | None
+
+
+class Backbone(nn.Module):
+    """Base of the encoders: (M, 3, S, S) uint8 crops in, :class:`Encoding` out.
+
+    Args:
+        network: The timm network; its ``pretrained_cfg`` says how its weights expect pixels to be normalised.
+        width: Width D of the tokens.
+    """
+
+    is_feature_network = False
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Any, width: int) -> None:
+        super().__init__()
+        self.network = network
+        self.width = width
+        for name in ("mean", "std"):
+            value = torch.tensor(network.pretrained_cfg[name], dtype=torch.float32).view(1, 3, 1, 1) * 255.0
+            self.register_buffer(name, value, persistent=False)
+
+    def normalise(self, crops: Tensor) -> Tensor:
+        """Turn uint8 pixels into what the weights were trained on, in float32."""
+        return (crops.to(self.mean.dtype) - self.mean) / self.std
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters of ``network`` that weight decay must leave alone, as its authors name them."""
+        names: Callable[[], set[str]] = getattr(self.network, "no_weight_decay", set)
+        return set(names())
+
+
+class ViTBackbone(Backbone):
+    """A timm vision transformer (VisionTransformer or Eva: DeiT-III, DINOv2, DINOv3, SigLIP 2, ...).
+
+    Args:
+        network: The timm network, without classifier.
+        tap_attention: Whether the last block's CLS query and patch keys are handed out.
+
+    Raises:
+        ValueError: Attention was asked for, and the network has no CLS token or no separate queries and keys.
+    """
+
+    def __init__(self, network: Any, *, tap_attention: bool) -> None:
+        super().__init__(network, int(network.num_features))
+        self._prefix = int(network.num_prefix_tokens)
+        self._has_cls = getattr(network, "cls_token", None) is not None
+        self.tap_attention = tap_attention
+        if tap_attention and not (self._has_cls and hasattr(network.blocks[-1].attn, "k_norm")):
+            raise ValueError(
+                f"{network.pretrained_cfg['architecture']} has no CLS token with separate queries and keys, which "
+                "saliency: joint_attention reads; use saliency: panel_attention"
+            )
+
+    def forward(self, crops: Tensor) -> Encoding:
+        """Encode crops."""
+        images = self.normalise(crops)
+        if self.tap_attention:
+            sequence, attention = self._forward_tapped(images)
+        else:
+            sequence, attention = self.network.forward_features(images), None
+        tokens = sequence[:, self._prefix :]
+        return Encoding(tokens, sequence[:, 0] if self._has_cls else tokens.mean(dim=1), attention)
+
+    def _forward_tapped(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run the network, reading the last block's queries and keys on the way.
+
+        timm passes them through ``q_norm`` and ``k_norm``, also where these are identities. Reading them there costs
+        no second projection and leaves the attention itself to the fused kernel.
+        """
+        attention = self.network.blocks[-1].attn
+        tapped: dict[str, Any] = {}
+
+        def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+            return lambda module, inputs, output: tapped.__setitem__(name, output)
+
+        hooks = [
+            attention.q_norm.register_forward_hook(keep("query")),
+            attention.k_norm.register_forward_hook(keep("key")),
+            attention.register_forward_pre_hook(
+                lambda module, args, kwargs: tapped.__setitem__("rope", kwargs.get("rope")), with_kwargs=True
+            ),
+        ]
+        try:
+            sequence = self.network.forward_features(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        keys = tapped["key"][:, :, self._prefix :]
+        if tapped["rope"] is not None:  # rotary embeddings turn patch keys; the CLS query is exempt
+            keys = apply_rot_embed_cat(keys, tapped["rope"], half=getattr(attention, "rotate_half", False))
+        return sequence, (tapped["query"][:, :, 0], keys.type_as(tapped["query"]))
+
+
+class FeatureBackbone(Backbone):
+    """Any other timm network (CNNs, hierarchical transformers): the maps of its last stages on one grid.
+
+    Quality shows at several scales, so the maps are average-pooled to the grid of the last stage and joined: fine
+    texture and coarse content in one token, at no cost beside the convolutions.
+
+    Args:
+        network: The timm network, without classifier; layers after the last map are cut off.
+        stages: How many of its last stages are joined.
+    """
+
+    is_feature_network = True
+
+    def __init__(self, network: Any, *, stages: int) -> None:
+        if not hasattr(network, "forward_intermediates"):
+            raise ValueError(f"timm's {network.pretrained_cfg['architecture']} hands out no feature maps")
+        indices = network.prune_intermediate_layers(stages, prune_norm=True, prune_head=True)
+        channels = [info["num_chs"] for info in network.feature_info]
+        super().__init__(network.to(memory_format=torch.channels_last), sum(channels[i] for i in indices))
+        self._indices = list(indices)
+
+    def forward(self, crops: Tensor) -> Encoding:
+        """Encode crops."""
+        images = self.normalise(crops).contiguous(memory_format=torch.channels_last)
+        maps = self.network.forward_intermediates(images, indices=self._indices, intermediates_only=True)
+        grid = maps[-1].shape[-2:]
+        tokens = torch.cat([F.adaptive_avg_pool2d(m, grid) for m in maps], dim=1).flatten(2).transpose(1, 2)
+        return Encoding(tokens, tokens.mean(dim=1), None)
+
+
+def create_backbone(
+    name: str, *, pretrained: Pretrained, tap_attention: bool, stages: int = 4, drop_path: float = 0.0
+) -> Backbone:
+    """Build an encoder by its timm name.
+
+    Args:
+        name: A timm model, with or without tag, for example ``deit3_small_patch16_224.fb_in1k``.
+        pretrained: Where its weights come from, see :func:`lml_iqa.models.weights.create_network`.
+        tap_attention: Whether a transformer hands out its last CLS query and patch keys.
+        stages: How many last stages a feature network joins.
+        drop_path: Stochastic depth of the network, 0..1.
+
+    Raises:
+        ValueError: timm has no such model, or it cannot serve as asked.
+        WeightsError: Its weights cannot be had or do not fit.
+    """
+    options: dict[str, Any] = {"drop_path_rate": drop_path}
+    architecture = name.partition(".")[0]
+    plain = timm.is_model(architecture) and timm.models.model_entrypoint(architecture).__module__ in _PLAIN_VITS
+    if plain:
+        options["dynamic_img_size"] = True  # crops of any size
+    network: Any = create_network(name, pretrained, **options)
+    if plain:
+        return ViTBackbone(network, tap_attention=tap_attention)
+    if tap_attention:
+        raise ValueError(
+            f"{name} is no vision transformer with a CLS token, which saliency: joint_attention reads; "
+            "use saliency: panel_attention"
+        )
+    return FeatureBackbone(network, stages=stages)

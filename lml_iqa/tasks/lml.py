@@ -1,0 +1,324 @@
+"""The LightningModule: trains the pair, follows it with the teacher, and reports scores in native units."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal, TypedDict
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from lml_iqa.datamodules.base import IQADataModule
+from lml_iqa.datasets.crops import CropBatch
+from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.losses import InterWeighting, LocalManifoldLoss, Positives, mutual_loss
+from lml_iqa.metrics import QualityMetrics
+from lml_iqa.models import (
+    Aggregate,
+    CropScores,
+    LMLNetwork,
+    LMLPair,
+    Pretrained,
+    Saliency,
+    WeightsError,
+    image_score,
+    read_state,
+)
+from lml_iqa.tasks.parameter_groups import parameter_groups
+from lml_iqa.tasks.schedules import Schedule, cosine_between, learning_rate_factor
+
+
+class Prediction(TypedDict):
+    """Scores of a batch of B images, in native units.
+
+    Attributes:
+        score: (B,) float32 image scores.
+        spread: (B,) float32 standard deviation between an image's crop scores.
+        crop_scores: (B, K) float32.
+        saliency: (B, K) float32, sums to one over K.
+        positions: (B, K, 2) int64 top-left corners (y, x) of the crops.
+        image_id: (B,) int64 rows of the images in the data module's table.
+    """
+
+    score: Tensor
+    spread: Tensor
+    crop_scores: Tensor
+    saliency: Tensor
+    positions: Tensor
+    image_id: Tensor
+
+
+class LMLTask(LightningModule):
+    """LML-IQA on any :class:`~lml_iqa.datamodules.base.IQADataModule`.
+
+    The total loss is ``quality + lambda_manifold * manifold + lambda_mutual * mutual``; a weight of zero switches a
+    term off. Everything marked *ours* is not the paper's.
+
+    Args:
+        backbone: timm name of the encoder. Default: the protocol's DeiT-III ViT-S/16.
+        pretrained: ``true``: timm's weights, from its cache or hub; a path: a state dict, loaded strictly;
+            ``"packaged"``: from an installed package; ``false``: random.
+        initial_weights: Checkpoint of another run whose networks this one starts from (fine-tuning). Unlike
+            ``ckpt_path`` it brings no hyper-parameters along.
+        freeze_backbone: Train decoder and heads only.
+        train_batch_norm: Whether batch normalisation follows the statistics of each batch in training; with several
+            processes add ``trainer.sync_batchnorm``.
+        stages: How many last stages of a feature network (CNN) are joined. Ours.
+        drop_path: Stochastic depth of the encoder, 0..1.
+        decoder_width: Width of the panel decoder; default the encoder's (feature networks: 192).
+        decoder_heads: Attention heads of the panel decoder.
+        panel_size: Judges in the panel.
+        embedding_dim: Width of the embeddings. Ours.
+        saliency: How an image's crops are compared: ``joint_attention``, ``panel_attention``, ``uniform``, ``random``.
+            Ours.
+        lambda_manifold: Weight of the local-manifold loss. Ours.
+        temperature: Its temperature. Ours.
+        w_intra: Its weight of intra-class negatives. Ours.
+        w_inter: Its weight of inter-class negatives. Ours.
+        positives: Its positives: ``salient`` (the paper's v2) or ``cluster`` (v1).
+        inter_weighting: Its inter-class weights: ``none`` or ``mos_gap``. Ours.
+        lambda_mutual: Weight of mutual learning. Ours.
+        mutual_ramp: Share of the run over which mutual learning comes in, linearly from zero. Ours.
+        teacher_momentum: Momentum of the teacher at the start. Ours.
+        teacher_momentum_end: Momentum at the end, reached along half a cosine. Ours.
+        beta: Where the smooth-L1 losses turn from quadratic to linear, on the 0..1 scale. Ours.
+        aggregate: Image score over its crops: ``mean`` or ``saliency``. Ours.
+        predict_with: Whose scores are reported: ``teacher`` or ``student``. Ours.
+        lr: AdamW's peak learning rate for decoder and heads.
+        weight_decay: AdamW's weight decay; none on vectors, biases, position embeddings and class tokens.
+        backbone_lr: Learning rate of the encoder as a multiple of ``lr``.
+        layer_decay: Factor on the learning rate from each encoder layer to the one before; 1 for none.
+        schedule: ``cosine``, ``step`` (the protocol's: x0.1 every third of the run) or ``constant``.
+        warmup: Share of the run over which the learning rate rises from zero.
+
+    Raises:
+        ValueError: An option is out of range.
+        WeightsError: The weights cannot be had or do not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str = "deit3_small_patch16_224.fb_in1k",
+        pretrained: Pretrained = True,
+        initial_weights: str | None = None,
+        freeze_backbone: bool = False,
+        train_batch_norm: bool = False,
+        stages: int = 4,
+        drop_path: float = 0.0,
+        decoder_width: int | None = None,
+        decoder_heads: int = 6,
+        panel_size: int = 6,
+        embedding_dim: int = 128,
+        saliency: Saliency = "joint_attention",
+        lambda_manifold: float = 0.1,
+        temperature: float = 0.2,
+        w_intra: float = 1.0,
+        w_inter: float = 1.0,
+        positives: Positives = "salient",
+        inter_weighting: InterWeighting = "mos_gap",
+        lambda_mutual: float = 0.5,
+        mutual_ramp: float = 0.2,
+        teacher_momentum: float = 0.99,
+        teacher_momentum_end: float = 0.999,
+        beta: float = 0.1,
+        aggregate: Aggregate = "mean",
+        predict_with: Literal["teacher", "student"] = "teacher",
+        lr: float = 2e-4,
+        weight_decay: float = 0.05,
+        backbone_lr: float = 1.0,
+        layer_decay: float = 1.0,
+        schedule: Schedule = "cosine",
+        warmup: float = 0.1,
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "mutual_ramp": mutual_ramp,
+            "teacher_momentum": teacher_momentum,
+            "teacher_momentum_end": teacher_momentum_end,
+            "warmup": warmup,
+        }.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"model.{name} must lie in 0..1, not {value}")
+        self.save_hyperparameters(ignore=["initial_weights"])
+        self.pair = LMLPair(
+            LMLNetwork(
+                backbone,
+                pretrained=pretrained,
+                saliency=saliency,
+                decoder_width=decoder_width,
+                decoder_heads=decoder_heads,
+                panel_size=panel_size,
+                embedding_dim=embedding_dim,
+                stages=stages,
+                drop_path=drop_path,
+                freeze_backbone=freeze_backbone,
+                train_batch_norm=train_batch_norm,
+            )
+        )
+        if lambda_manifold == 0:
+            self.pair.student.projector.requires_grad_(False)  # DDP waits for the gradient of every trainable parameter
+        self.manifold_loss = LocalManifoldLoss(
+            temperature=temperature,
+            w_intra=w_intra,
+            w_inter=w_inter,
+            positives=positives,
+            inter_weighting=inter_weighting,
+        )
+        self.val_metrics = QualityMetrics()
+        self.test_metrics = QualityMetrics()
+        self.training_scale = ScoreScale("MOS", 0.0, 1.0)
+        self.provenance: dict[str, Any] = {}
+        if initial_weights is not None:
+            self._start_from(initial_weights)
+
+    def forward(self, crops: Tensor) -> CropScores:
+        """Score (B, K, 3, S, S) uint8 crops with the network that ``predict_with`` names, on 0..1."""
+        network = self.pair.teacher if self.hparams["predict_with"] == "teacher" else self.pair.student
+        scores: CropScores = network(crops)
+        return scores
+
+    def setup(self, stage: str) -> None:
+        """Take over what scores mean from the data module when training begins."""
+        data = self._data
+        if stage == "fit" and data is not None:
+            self.training_scale = data.scale
+            self.provenance = data.provenance()
+
+    def training_step(self, batch: CropBatch, batch_idx: int) -> Tensor:
+        """Total loss of a batch; each term is logged before its weight."""
+        hp = self.hparams
+        if hp["lambda_manifold"] == 0 and hp["lambda_mutual"] == 0:
+            student = teacher = self.pair.student(batch["crops"])
+        else:
+            student, teacher = self.pair(batch["crops"])
+        mos = batch["mos"]
+        quality = F.smooth_l1_loss(student.quality, mos[:, None].expand_as(student.quality), beta=hp["beta"])
+        terms = {"quality": quality}
+        loss = quality
+        if hp["lambda_manifold"] > 0:
+            terms["manifold"] = self.manifold_loss(
+                student.embedding, teacher.embedding, teacher.saliency, mos, batch["image_id"]
+            )
+            loss = loss + hp["lambda_manifold"] * terms["manifold"]
+        if hp["lambda_mutual"] > 0:
+            terms["mutual_where"], terms["mutual_what"] = mutual_loss(
+                student.quality, teacher.quality, student.saliency, teacher.saliency, beta=hp["beta"]
+            )
+            ramp = min(1.0, self._progress() / hp["mutual_ramp"]) if hp["mutual_ramp"] > 0 else 1.0
+            loss = loss + ramp * hp["lambda_mutual"] * (terms["mutual_where"] + terms["mutual_what"])
+        losses = {f"train/{name}": value.detach() for name, value in {"loss": loss, **terms}.items()}
+        self.log_dict(losses, on_step=True, on_epoch=True, batch_size=len(mos))
+        return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step the optimiser, then let the teacher follow: once per optimiser step, whatever the accumulation."""
+        super().optimizer_step(*args, **kwargs)
+        hp = self.hparams
+        momentum = cosine_between(hp["teacher_momentum"], hp["teacher_momentum_end"], self._progress())
+        self.pair.update_teacher(momentum)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW over parameter groups, with the schedule advanced every step."""
+        hp = self.hparams
+        groups = parameter_groups(
+            self.pair.student,
+            lr=hp["lr"],
+            weight_decay=hp["weight_decay"],
+            backbone_lr=hp["backbone_lr"],
+            layer_decay=hp["layer_decay"],
+        )
+        optimizer = torch.optim.AdamW(groups)
+        total = self._total_steps()
+        scheduler = LambdaLR(
+            optimizer,
+            # The factor of a step is that of its end: the first step is no waste of a batch at a rate of zero.
+            lambda step: learning_rate_factor((step + 1) / total, schedule=hp["schedule"], warmup=hp["warmup"]),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def validation_step(self, batch: CropBatch, batch_idx: int) -> None:
+        """Collect the image scores of a batch."""
+        self._evaluate(batch, self.val_metrics)
+
+    def test_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
+        """Collect the image scores of a batch, and hand them to callbacks."""
+        return self._evaluate(batch, self.test_metrics)
+
+    def predict_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
+        """Score a batch in the native units of the data set trained on."""
+        return self._predict(batch, self.training_scale)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the correlations over the whole part."""
+        self._log_metrics("val", self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the correlations over the whole part."""
+        self._log_metrics("test", self.test_metrics)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store what the scores mean, and that no other weights are needed to load this checkpoint."""
+        checkpoint["lml_iqa"] = {
+            "scale": dataclasses.asdict(self.training_scale),
+            "provenance": self.provenance,
+        }
+        checkpoint["hyper_parameters"] = {**checkpoint.get("hyper_parameters", {}), "pretrained": False}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what the scores mean."""
+        self.training_scale = ScoreScale(**checkpoint["lml_iqa"]["scale"])
+        self.provenance = checkpoint["lml_iqa"]["provenance"]
+
+    @property
+    def _data(self) -> IQADataModule | None:
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, IQADataModule) else None
+
+    def _evaluate(self, batch: CropBatch, metrics: QualityMetrics) -> Prediction:
+        # Figures are in the units of the data at hand, which in a cross-set test are not those trained on.
+        scale = self._data.scale if self._data is not None else self.training_scale
+        prediction = self._predict(batch, scale)
+        metrics.update(prediction["score"], scale.to_native(batch["mos"]), batch["image_id"])
+        return prediction
+
+    def _predict(self, batch: CropBatch, scale: ScoreScale) -> Prediction:
+        scores = self(batch["crops"])
+        score, spread = image_score(scores, self.hparams["aggregate"])
+        return Prediction(
+            score=scale.to_native(score),
+            spread=spread * scale.native_per_unit,
+            crop_scores=scale.to_native(scores.quality),
+            saliency=scores.saliency,
+            positions=batch["positions"],
+            image_id=batch["image_id"],
+        )
+
+    def _log_metrics(self, part: str, metrics: QualityMetrics) -> None:
+        self.log_dict({f"{part}/{name}": value for name, value in metrics.compute().items()}, sync_dist=True)
+        metrics.reset()
+
+    def _total_steps(self) -> int:
+        total = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total):
+            raise ValueError("the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps")
+        return int(total)
+
+    def _progress(self) -> float:
+        """Share of the run's optimiser steps that is done, 0..1."""
+        return min(1.0, self.trainer.global_step / self._total_steps())
+
+    def _start_from(self, path: str) -> None:
+        """Load the networks of another run's checkpoint, strictly, and nothing else of it."""
+        state = {k.removeprefix("pair."): v for k, v in read_state(path).items() if k.startswith("pair.")}
+        if not state:
+            raise WeightsError(f"{path}: no checkpoint of LML-IQA; for an encoder's weights use model.pretrained")
+        try:
+            self.pair.load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError(f"{path} was trained with other network options: {error}") from error

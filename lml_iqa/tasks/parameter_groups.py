@@ -1,0 +1,54 @@
+"""Which parameters decay, and how fast each learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.optim import param_groups_layer_decay
+from torch import nn
+
+from lml_iqa.models.lml import LMLNetwork
+
+
+def parameter_groups(
+    network: LMLNetwork, *, lr: float, weight_decay: float, backbone_lr: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Split the trainable parameters into optimiser groups.
+
+    No weight decay on vectors, biases, the panel, position embeddings and class tokens (the protocol's rule).
+
+    Args:
+        network: The student.
+        lr: Learning rate of decoder and heads.
+        weight_decay: Weight decay of the rest.
+        backbone_lr: Learning rate of the encoder's last layer, as a multiple of ``lr``.
+        layer_decay: Factor on the learning rate from each encoder layer to the one before it; 1 for none.
+
+    Returns:
+        Groups with ``params``, ``lr`` and ``weight_decay``; a frozen encoder yields none.
+    """
+    heads: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in network.named_parameters():
+        if not name.startswith("backbone.") and parameter.requires_grad:
+            heads[parameter.ndim > 1 and name != "decoder.panel"].append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": params, "lr": lr, "weight_decay": weight_decay if decays else 0.0}
+        for decays, params in heads.items()
+    ]
+    if not network.freeze_backbone:
+        encoder = network.backbone.network
+        layers = param_groups_layer_decay(
+            encoder,
+            weight_decay=weight_decay,
+            no_weight_decay_list=network.backbone.no_weight_decay(),
+            layer_decay=layer_decay,
+        )
+        groups += [
+            {
+                "params": group["params"],
+                "lr": lr * backbone_lr * group["lr_scale"],
+                "weight_decay": group["weight_decay"],
+            }
+            for group in layers
+        ]
+    return groups

@@ -1,0 +1,1 @@
+"""Cutting crops, and distorting photographs."""

@@ -1,0 +1,132 @@
+"""The 24 types: what each is called, how it is made, and how strong its levels are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import albumentations as A
+
+from lml_iqa.transforms.distortions.block_dct import ComfortNoise, Denoising
+from lml_iqa.transforms.distortions.compression import Jpeg2000, compressed_noise, jpeg
+from lml_iqa.transforms.distortions.local import BlockShifts, MeanShift, PatternNoise
+from lml_iqa.transforms.distortions.noise import ColourNoise, HighFrequencyNoise, MaskedNoise, MultiplicativeNoise
+from lml_iqa.transforms.distortions.quantisation import DitheredPalette, QuantisationNoise
+from lml_iqa.transforms.distortions.sampling import SparseSampling
+from lml_iqa.transforms.distortions.transmission import Jpeg2000Errors, JpegErrors
+
+LEVEL_PSNR: tuple[float, ...] = (33.0, 30.0, 27.0, 24.0, 21.0)
+"""PSNR in dB at which levels 1 to 5 lie, for the types that it defines."""
+
+_RMS_33, _RMS_21 = 255 * 10 ** (-33 / 20), 255 * 10 ** (-21 / 20)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Where to look for the severity that gives a level its PSNR.
+
+    Attributes:
+        gentle: Severity that gives an ordinary photograph about 33 dB: where the search starts.
+        harsh: Likewise for 21 dB.
+        least: Smallest severity that may be used.
+        most: Greatest severity that may be used.
+    """
+
+    gentle: float
+    harsh: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """One type of distortion.
+
+    Attributes:
+        number: TID2013's number, 1 .. 24.
+        name: The field's term in snake_case.
+        transform: Makes the albumentations transform of a given severity, in the unit that the transform documents.
+        severity: Where to search for the severity of each level, or the five severities themselves.
+    """
+
+    number: int
+    name: str
+    transform: Callable[[float], A.BasicTransform | A.BaseCompose]
+    severity: Reach | tuple[float, float, float, float, float]
+
+    @property
+    def psnr_defined(self) -> bool:
+        """Whether the levels lie at :data:`LEVEL_PSNR`; otherwise they have fixed severities."""
+        return isinstance(self.severity, Reach)
+
+
+def _gaussian_noise(std: float) -> A.GaussNoise:
+    """White noise of ``std`` grey levels."""
+    return A.GaussNoise(std_range=(std / 255, std / 255), p=1)
+
+
+def _correlated_noise(std: float) -> A.GaussNoise:
+    """White noise of ``std`` grey levels at half the resolution, enlarged to the image's."""
+    return A.GaussNoise(std_range=(std / 255, std / 255), noise_scale_factor=0.5, p=1)
+
+
+def _impulse_noise(share: float) -> A.SaltAndPepper:
+    """``share`` of the pixels turned black or white."""
+    return A.SaltAndPepper(amount=(share, share), salt_vs_pepper=(0.5, 0.5), p=1)
+
+
+def _gaussian_blur(sigma: float) -> A.GaussianBlur:
+    """Gaussian low-pass of ``sigma`` pixels."""
+    return A.GaussianBlur(sigma_limit=(sigma, sigma), blur_limit=0, p=1)
+
+
+def _contrast_change(change: float) -> A.RandomBrightnessContrast:
+    """Distances from the image's mean grown by ``change``, a share; negative for less contrast."""
+    # Taking the same share of the mean away is what keeps the mean.
+    return A.RandomBrightnessContrast((-change, -change), (change, change), brightness_by_max=False, p=1)
+
+
+def _saturation_change(kept: float) -> A.ColorJitter:
+    """Blend with the grey version, of which ``kept`` is the share of colour that stays."""
+    return A.ColorJitter(brightness=(1, 1), contrast=(1, 1), saturation=(kept, kept), hue=(0, 0), p=1)
+
+
+def _chromatic_aberration(distortion: float) -> A.ChromaticAberration:
+    """Red and blue magnified in opposite senses; ``distortion`` is the radial coefficient."""
+    limits = (distortion, distortion)
+    return A.ChromaticAberration(limits, (0, 0), mode="red_blue", p=1)
+
+
+_ALL = (
+    Distortion(1, "additive_gaussian_noise", _gaussian_noise, Reach(_RMS_33, _RMS_21, 0.5, 250)),
+    Distortion(2, "colour_component_noise", ColourNoise, Reach(4, 16.5, 0.5, 250)),
+    Distortion(3, "spatially_correlated_noise", _correlated_noise, Reach(9.2, 38, 0.5, 250)),
+    Distortion(4, "masked_noise", MaskedNoise, Reach(_RMS_33, _RMS_21, 0.5, 250)),
+    Distortion(5, "high_frequency_noise", HighFrequencyNoise, Reach(_RMS_33, _RMS_21, 0.5, 250)),
+    Distortion(6, "impulse_noise", _impulse_noise, Reach(0.0015, 0.024, 0.0001, 1)),
+    Distortion(7, "quantisation_noise", QuantisationNoise, Reach(20, 80, 2, 250)),
+    Distortion(8, "gaussian_blur", _gaussian_blur, Reach(0.8, 4, 0.3, 40)),
+    Distortion(9, "image_denoising", Denoising, Reach(8, 60, 1, 500)),
+    Distortion(10, "jpeg_compression", jpeg, Reach(0.5, 20, 0.02, 50)),
+    Distortion(11, "jpeg2000_compression", Jpeg2000, Reach(_RMS_33, _RMS_21, 1, 120)),
+    Distortion(12, "jpeg_transmission_errors", JpegErrors, Reach(0.03, 0.5, 0.0005, 1)),
+    Distortion(13, "jpeg2000_transmission_errors", Jpeg2000Errors, Reach(0.03, 0.5, 0.0005, 1)),
+    # From here to 18 TID2013 gives no PSNR, and the severities below are this package's choice.
+    Distortion(14, "non_eccentricity_pattern_noise", PatternNoise, (20, 40, 80, 160, 320)),
+    # Fainter but more blocks from level to level: people mind the few glaring ones most.
+    Distortion(15, "local_blockwise_distortion", BlockShifts, (128, 90.5, 64, 45.25, 32)),
+    Distortion(16, "mean_shift", MeanShift, (8, 14, 24, 36, 52)),
+    # Less and more contrast in turn: people prefer a little more to the original.
+    Distortion(17, "contrast_change", _contrast_change, (-0.2, 0.2, -0.4, 0.4, -0.6)),
+    Distortion(18, "colour_saturation_change", _saturation_change, (0.5, 0.35, 0.2, 0.1, 0.0)),
+    Distortion(19, "multiplicative_gaussian_noise", MultiplicativeNoise, Reach(0.05, 0.2, 0.002, 10)),
+    Distortion(20, "comfort_noise", ComfortNoise, Reach(15, 120, 1, 2000)),
+    Distortion(21, "lossy_compression_of_noisy_image", compressed_noise, Reach(6, 30, 0.5, 250)),
+    Distortion(22, "colour_quantisation_with_dither", DitheredPalette, Reach(1.2, 24, 1, 128)),
+    Distortion(23, "chromatic_aberration", _chromatic_aberration, Reach(0.005, 0.08, 0.0002, 1)),
+    Distortion(24, "sparse_sampling_and_reconstruction", SparseSampling, Reach(0.3, 20, 0.001, 3000)),
+)
+
+DISTORTIONS: Mapping[int, Distortion] = MappingProxyType({distortion.number: distortion for distortion in _ALL})
+"""TID2013's 24 types by number."""

@@ -1,0 +1,73 @@
+"""Noise that albumentations does not have."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lml_iqa.transforms.distortions.base import Degradation, Image, to_uint8
+
+
+class ColourNoise(Degradation):
+    """Gaussian noise that is stronger in the colour components than in the luminance (type 2).
+
+    ``severity`` is the standard deviation in Cb and Cr, in grey levels; the luma gets a third of it.
+    """
+
+    LUMA_SHARE = 1 / 3
+
+    def degrade(self, image: Image) -> Image:
+        """Add independent noise to Y, Cb and Cr."""
+        luma, cb, cr = self.severity * self.white_noise(3, *image.shape[:2])
+        luma *= self.LUMA_SHARE
+        # The inverse YCbCr matrix of ITU-R BT.601, applied to the noise alone: it is linear.
+        noise = np.stack([luma + 1.402 * cr, luma - 0.344 * cb - 0.714 * cr, luma + 1.772 * cb], axis=-1)
+        return to_uint8(image + noise)
+
+
+class MaskedNoise(Degradation):
+    """Gaussian noise that hides where the image is busy (type 4).
+
+    Its local strength follows the local contrast, so that the image masks it. ``severity`` is the root mean square of
+    the noise over the whole image, in grey levels.
+    """
+
+    WINDOW = (7, 7)
+
+    def degrade(self, image: Image) -> Image:
+        """Add noise in proportion to the local standard deviation of the luma."""
+        luma: NDArray[np.float32] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        variance = cv2.blur(luma * luma, self.WINDOW) - cv2.blur(luma, self.WINDOW) ** 2
+        activity = np.sqrt(np.maximum(variance, 0)) + 0.5  # 0.5: a perfectly flat image still takes noise
+        # A few very strong edges would otherwise take nearly all of the noise.
+        activity = np.minimum(activity, 3 * activity.mean())
+        strength = self.severity * activity / np.sqrt(np.mean(activity**2))
+        return to_uint8(image + strength[..., None] * self.white_noise(*image.shape))
+
+
+class HighFrequencyNoise(Degradation):
+    """Gaussian noise without its low frequencies (type 5).
+
+    ``severity`` is its standard deviation in grey levels.
+    """
+
+    CUT = 0.8
+    """Width in pixels of the Gaussian low-pass that is taken away."""
+
+    def degrade(self, image: Image) -> Image:
+        """Add high-passed white noise."""
+        white = self.white_noise(*image.shape)
+        noise = white - cv2.GaussianBlur(white, (0, 0), self.CUT)
+        return to_uint8(image + (self.severity / noise.std()) * noise)
+
+
+class MultiplicativeNoise(Degradation):
+    """Gaussian noise in proportion to the signal, as speckle is (type 19).
+
+    ``severity`` is the standard deviation relative to the pixel value.
+    """
+
+    def degrade(self, image: Image) -> Image:
+        """Multiply every value by an independent draw around one."""
+        return to_uint8(image * (1 + self.severity * self.white_noise(*image.shape)))
