@@ -1,4 +1,4 @@
-"""The one data module behind every data set: a table, a split, crops. A further set is `load_table` and its defaults."""
+"""The data module behind every data set: a table, a split, crops. A further set is `load_table` and its defaults."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lml_iqa.datasets.crops import CropBatch, EpochSampler, GridCropDataset, RandomCropDataset, ShareSampler
+from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.splits import Split, SplitRule, make_split
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
@@ -34,7 +35,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         eval_crops: Crops K an image in validation, test and prediction, on a grid.
         crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
         flip: Whether training crops are mirrored left to right with probability 1/2.
-        split: A rule (``auto``, ``reference``, ``random``, ``official``) or the path of a ``split.json`` that a run saved.
+        split: A rule (``auto``, ``reference``, ``random``, ``official``) or the path of a ``split.json`` of a run.
         split_seed: Seed of the split.
         test_fraction: Share of the images or references in the test part, where the rule draws one.
         val_fraction: Share of the remaining ones in the validation part, where the rule draws one.
@@ -66,6 +67,9 @@ class IQADataModule(LightningDataModule, abc.ABC):
         }.items():
             if value < 1:
                 raise ValueError(f"data.{name} must be at least 1, not {value}")
+        for name, value in {"split_seed": split_seed, "seed": seed or 0, "num_workers": num_workers}.items():
+            if value < 0:
+                raise ValueError(f"data.{name} must be at least 0, not {value}")
         self.batch_size = batch_size
         self.crops = crops
         self.eval_crops = eval_crops
@@ -105,8 +109,12 @@ class IQADataModule(LightningDataModule, abc.ABC):
                     test_fraction=self.test_fraction,
                     val_fraction=self.val_fraction,
                 )
-            else:
+            elif Path(rule).exists():
                 self._split = Split.load(rule, self.table)
+            else:
+                raise DatasetError(
+                    f"data.split: {rule} is neither one of {', '.join(_RULES)} nor the path of a split.json"
+                )
         return self._split
 
     @property
@@ -162,7 +170,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
     def _loader(self, dataset: Dataset[CropBatch], sampler: Sampler[Any], *, drop_last: bool) -> DataLoader[CropBatch]:
         return DataLoader(
             dataset,
-            self.batch_size,
+            batch_size=self.batch_size,  # by name: for prediction Lightning builds the loader anew and gives it again
             sampler=sampler,
             num_workers=self.num_workers,
             drop_last=drop_last,

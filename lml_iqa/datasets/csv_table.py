@@ -51,7 +51,7 @@ def load_csv_table(
     scores = parse_numbers(file, score_column, table[score_column], table[path_column])
     low = float(scores.min()) if low is None else low
     high = float(scores.max()) if high is None else high
-    if low >= high:
+    if not -np.inf < low < high < np.inf:
         raise DatasetError(
             f"{file}: column {score_column!r} spans {low:g}..{high:g}, which is no scale; "
             "give differing scores, or low and high of the scale they are on"

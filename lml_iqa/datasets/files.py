@@ -59,6 +59,7 @@ def match_files(root: Path, folder: str, names: Iterable[str], *, listed_in: str
         DatasetError: A listed file does not exist, or two files differ only by case and the list spells neither.
     """
     listings: dict[Path, dict[str, list[str]]] = {}
+    folders = {root}
 
     def listing(directory: Path) -> dict[str, list[str]]:
         if directory not in listings:
@@ -66,6 +67,8 @@ def match_files(root: Path, folder: str, names: Iterable[str], *, listed_in: str
             if directory.is_dir():
                 for entry in os.scandir(directory):
                     entries.setdefault(entry.name.casefold(), []).append(entry.name)
+                    if entry.is_dir():
+                        folders.add(directory / entry.name)
             listings[directory] = entries
         return listings[directory]
 
@@ -87,7 +90,7 @@ def match_files(root: Path, folder: str, names: Iterable[str], *, listed_in: str
                 )
             else:
                 return None
-        return actual.as_posix()
+        return None if root / actual in folders else actual.as_posix()
 
     names = list(names)
     found = [resolve(name) for name in names]

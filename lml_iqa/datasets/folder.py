@@ -11,16 +11,25 @@ from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.files import find_root
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
+# Pillow knows these by name but decodes none of them by itself.
+_NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+
 
 def list_images(root: Path) -> list[str]:
     """POSIX paths, relative to ``root`` and sorted, of all files below it with an image's ending.
 
+    Hidden files are passed over: the ``._name.jpg`` that macOS leaves in archives hold no picture.
+
     Raises:
         DatasetError: There is none.
     """
-    endings = Image.registered_extensions()
+    kinds = Image.registered_extensions()  # also loads all of Pillow's plugins, which fills Image.OPEN
+    readable = (Image.OPEN.keys() | {"MPO"}) - _NO_PICTURES
+    endings = {ending for ending, kind in kinds.items() if kind in readable}
     found = sorted(
-        p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in endings and p.is_file()
+        p.relative_to(root).as_posix()
+        for p in root.rglob("*")
+        if p.suffix.lower() in endings and not p.name.startswith(".") and p.is_file()
     )
     if not found:
         raise DatasetError(f"{root}: no image files in this folder; give the folder that holds the photographs")
@@ -36,7 +45,7 @@ def load_folder(root: str | Path) -> ImageTable:
     folder = find_root(root, [], "folder")
     files = np.array(list_images(folder), dtype=np.str_)
     return ImageTable(
-        name=folder.name,
+        name=folder.resolve().name,
         root=folder,
         files=files,
         scores=np.full(len(files), np.nan),

@@ -30,22 +30,25 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
-            return np.asarray(_to_rgb(image, path))
+            # Transposing forgets the format.
+            return np.asarray(_to_rgb(image, opened.format, path))
     except FileNotFoundError as error:
         raise ImageReadError(f"{path}: no such image; restore the file, or remove its row from the labels") from error
     except UnidentifiedImageError as error:
         raise ImageReadError(f"{path}: not an image that Pillow can read; replace the file") from error
     except Image.DecompressionBombError as error:
         raise ImageReadError(f"{path}: {error}; scale the image down first") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise ImageReadError(f"{path}: cannot be opened ({error.strerror}); give a file that may be read") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         if isinstance(error, ImageReadError):
             raise
         raise ImageReadError(f"{path}: corrupt or cut off ({error}); copy or download the file again") from error
 
 
-def _to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
-    if image.mode in {"I;16", "I;16L", "I;16B", "I;16N"} or (image.mode == "I" and image.format == "PNG"):
-        # Pillow would clip 16 bits at 255; 65535 must become 255. Some versions open 16-bit PNG as "I".
+def _to_rgb(image: Image.Image, file_format: str | None, path: str | Path) -> Image.Image:
+    if image.mode in {"I;16", "I;16L", "I;16B", "I;16N"} or (image.mode == "I" and file_format in {"PNG", "PPM"}):
+        # Pillow would clip 16 bits at 255; 65535 must become 255. Some versions open 16-bit PNG as "I", all do PGM.
         return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in {"I", "F"}:
         raise ImageReadError(

@@ -47,6 +47,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
         raise DatasetError(f"{path}: cannot be read ({error.strerror}); give the path of the label file") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: not UTF-8 text; save the label file as CSV in UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path}: not CSV ({error}); look for a quotation mark that is never closed") from error
     if not rows:
         raise DatasetError(f"{path}: holds no rows; give a label file with at least one rated image")
     return {name: [cells[i] for cells in rows] for i, name in enumerate(columns)}

@@ -54,7 +54,7 @@ class Split:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             digest, rule, seed = content["data_sha256"], content["rule"], int(content["seed"])
-            parts = {part: np.array(content[part], dtype=np.str_) for part in ("train", "val", "test")}
+            parts = {part: np.array(list(content[part]), dtype=np.str_) for part in ("train", "val", "test")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(
                 f"{path}: not a split file ({error!r}); give one that a run saved as split.json"
@@ -63,6 +63,16 @@ class Split:
             raise DatasetError(
                 f"{path}: made for other data (hash {digest[:12]}, this {table.name} has {table.digest()[:12]}); "
                 "use the label file and images it was made for, or make a new split"
+            )
+        listed = np.concatenate(list(parts.values()))
+        if (
+            len(np.unique(listed)) != len(listed)
+            or not np.isin(listed, table.files).all()
+            or not all(map(len, parts.values()))
+        ):
+            raise DatasetError(
+                f"{path}: edited by hand: a part is empty, or a file stands twice or is none of {table.name}; "
+                "use the file as a run saved it, or make a new split"
             )
         order = np.argsort(table.files)
         rows = {p: order[np.searchsorted(table.files, files, sorter=order)] for p, files in parts.items()}
@@ -101,7 +111,7 @@ def make_split(
         DatasetError: The rule does not apply to this table, or too few groups for a training, validation and test part.
     """
     if not table.rated:
-        raise DatasetError(f"{table.name}: its images have no human scores, so they can only be scored (predict)")
+        raise DatasetError(f"{table.root}: its images have no human scores, so they can only be scored (predict)")
     if not (0 < test_fraction < 1 and 0 < val_fraction < 1):
         raise DatasetError(f"test_fraction={test_fraction} and val_fraction={val_fraction} must lie between 0 and 1")
     if rule == "auto":

@@ -9,8 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -132,9 +131,9 @@ def _rendered(photographs: Sequence[Path], types: Sequence[int], cache: Path, se
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=cache))
     try:
         jobs = [(path, kind, partial, seed) for path in photographs for kind in types]
-        # Spawned: a fork would inherit the threads' locks of an already imported torch.
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-            list(pool.map(_render, *zip(*jobs, strict=True), chunksize=4))
+        # Threads: OpenCV, Pillow and NumPy let go of the interpreter while they work, and need no second import of torch.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_render, *zip(*jobs, strict=True)))
         try:
             partial.rename(folder)
         except OSError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -20,8 +21,19 @@ def gather_rows(rows: Tensor) -> Tensor:
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return rows
-    if rows.requires_grad:
-        return torch.cat(list(all_gather_with_gradient(rows.contiguous())))
-    gathered = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(gathered, rows.contiguous())
-    return torch.cat(gathered)
+    return cast(Tensor, _GatherRows.apply(rows))
+
+
+class _GatherRows(torch.autograd.Function):
+    # torch's own gather with gradient is deprecated, and its successor is younger than the oldest torch supported here.
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        gathered = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(gathered, rows.contiguous())
+        return torch.cat(gathered)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(gradient)
+        return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ class LocalManifoldLoss(nn.Module):
         positives: See :data:`Positives`.
         inter_weighting: See :data:`InterWeighting`. With ``mos_gap``, :math:`g_{ij} = |m_i - m_j|` over its mean for
             the anchor, so that images of equal quality are not pushed apart and the sum keeps its scale. Ours.
+
+    Raises:
+        ValueError: An option is out of range.
     """
 
     def __init__(
@@ -54,6 +57,11 @@ class LocalManifoldLoss(nn.Module):
         if temperature <= 0 or w_intra < 0 or w_inter < 0:
             raise ValueError(
                 f"temperature must be positive and weights not negative: {temperature=}, {w_intra=}, {w_inter=}"
+            )
+        if positives not in get_args(Positives) or inter_weighting not in get_args(InterWeighting):
+            raise ValueError(
+                f"unknown option: {positives=} must be one of {get_args(Positives)}, "
+                f"{inter_weighting=} one of {get_args(InterWeighting)}"
             )
         self.temperature = temperature
         self.w_intra = w_intra
@@ -75,7 +83,11 @@ class LocalManifoldLoss(nn.Module):
         Returns:
             () float32 mean over the B images.
         """
-        anchors, keys, saliency = anchors.float(), keys.float(), saliency.detach()
+        # Half precision would blur similarities that are divided by a small temperature.
+        with torch.autocast(keys.device.type, enabled=False):
+            return self._forward(anchors.float(), keys.float(), saliency.detach(), mos.float(), image_id)
+
+    def _forward(self, anchors: Tensor, keys: Tensor, saliency: Tensor, mos: Tensor, image_id: Tensor) -> Tensor:
         images, crops, _ = keys.shape
         salient = saliency.argmax(dim=1)
         anchor = anchors[torch.arange(images, device=anchors.device), salient]
@@ -86,10 +98,10 @@ class LocalManifoldLoss(nn.Module):
         own = torch.einsum("bz,bkz->bk", anchor, keys) / self.temperature
         intra = (own + _log(self.w_intra, own)).masked_fill(positive, _NOTHING)
 
-        all_keys, all_mos, all_ids = gather_rows(keys), gather_rows(mos.float()), gather_rows(image_id)
+        all_keys, all_mos, all_ids = gather_rows(keys), gather_rows(mos), gather_rows(image_id)
         inter = torch.einsum("bz,jkz->bjk", anchor, all_keys) / self.temperature
         other = image_id[:, None] != all_ids[None]
-        inter = inter + self._log_inter_weight(mos.float(), all_mos, other)[..., None]
+        inter = inter + self._log_inter_weight(mos, all_mos, other)[..., None]
 
         negatives = torch.cat([intra, inter.flatten(1)], dim=1).logsumexp(dim=1, keepdim=True)
         # -log(e^s / (e^s + e^n)) = softplus(n - s)

@@ -81,15 +81,13 @@ def fit_logistic(prediction: npt.ArrayLike, mos: npt.ArrayLike) -> LogisticFit:
     def loss(curve: Scores) -> float:
         return _regress(_sigmoid(u, curve), v).unexplained
 
-    starts, bounds = _search_space(u)
-    start = min(starts, key=loss)
+    start = min(_starts(u), key=loss)
     found = minimize(
         loss,
         start,
         method="Nelder-Mead",
-        bounds=bounds.T,
         options={
-            "initial_simplex": start + _first_steps(start, bounds),
+            "initial_simplex": start + np.array([[0.0, 0.0], [0.2, 0.0], [0.0, 0.2]]),
             "maxfev": _MAX_EVALUATIONS,
             # A step between two neighbours may lie anywhere between them: only the loss can settle.
             "xatol": np.inf,
@@ -133,8 +131,8 @@ def _sigmoid(u: Scores, curve: Scores) -> Scores:
     return np.asarray(expit((u - curve[0]) * math.exp(-curve[1])), dtype=np.float64)
 
 
-def _search_space(u: Scores) -> tuple[list[Scores], Scores]:
-    """Starting (midpoint, log width) pairs for (N,) predictions in quartile ranges; (2, 2) lower and upper bounds.
+def _starts(u: Scores) -> list[Scores]:
+    """Starting (midpoint, log width) pairs for (N,) predictions in quartile ranges.
 
     Midpoints follow the predictions and reach beyond them, for scores that show one bend only. Widths go from a step
     to a curve that is straight over all predictions.
@@ -143,11 +141,4 @@ def _search_space(u: Scores) -> tuple[list[Scores], Scores]:
     reach = highest - lowest
     midpoints = [lowest - reach / 2, *np.quantile(u, np.linspace(0, 1, 9)), highest + reach / 2]
     log_widths = np.linspace(math.log(0.02), math.log(30 * reach), 14)
-    starts = [np.array([midpoint, log_width]) for midpoint in midpoints for log_width in log_widths]
-    return starts, np.array([[lowest - reach, log_widths[0]], [highest + reach, log_widths[-1]]])
-
-
-def _first_steps(start: Scores, bounds: Scores) -> Scores:
-    """(3, 2) corners of the first simplex, seen from the start: inwards, so that bounds do not flatten it."""
-    inwards = np.where(start < bounds.mean(axis=0), 0.2, -0.2)
-    return np.vstack([np.zeros(2), np.diag(inwards)])
+    return [np.array([midpoint, log_width]) for midpoint in midpoints for log_width in log_widths]

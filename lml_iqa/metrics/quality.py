@@ -170,11 +170,12 @@ class QualityMetrics(Metric):
             dim_zero_cat(state).cpu().numpy() for state in (self.prediction, self.mos, self.image_id)
         )
         unique, first, row = np.unique(image_id, return_index=True, return_inverse=True)
-        differing = np.flatnonzero(mos != mos[first][row])
-        if len(differing):
-            other = differing[0]
+        first_mos = mos[first][row]
+        conflicts = np.flatnonzero((mos != first_mos) & ~(np.isnan(mos) & np.isnan(first_mos)))
+        if len(conflicts):
+            repeat = conflicts[0]
             raise ValueError(
-                f"image {image_id[other]} came with two opinion scores, {mos[first][row][other]:g} and {mos[other]:g}: "
+                f"image {image_id[repeat]} came with two opinion scores, {first_mos[repeat]:g} and {mos[repeat]:g}: "
                 "image ids must be unique over the data set"
             )
         return ImageScores(unique, prediction[first], mos[first])

@@ -76,8 +76,9 @@ class ViTBackbone(Backbone):
         super().__init__(network, int(network.num_features))
         self._prefix = int(network.num_prefix_tokens)
         self._has_cls = getattr(network, "cls_token", None) is not None
+        network.attn_pool = None  # nothing here pools with it, and DDP refuses parameters that get no gradient
         self.tap_attention = tap_attention
-        if tap_attention and not (self._has_cls and hasattr(network.blocks[-1].attn, "k_norm")):
+        if tap_attention and not (self._has_cls and hasattr(getattr(network.blocks[-1], "attn", None), "k_norm")):
             raise ValueError(
                 f"{network.pretrained_cfg['architecture']} has no CLS token with separate queries and keys, which "
                 "saliency: joint_attention reads; use saliency: panel_attention"
@@ -90,6 +91,8 @@ class ViTBackbone(Backbone):
             sequence, attention = self._forward_tapped(images)
         else:
             sequence, attention = self.network.forward_features(images), None
+        # Networks made for average pooling keep their last norm behind the pooling; elsewhere it is an identity.
+        sequence = self.network.fc_norm(sequence)
         tokens = sequence[:, self._prefix :]
         return Encoding(tokens, sequence[:, 0] if self._has_cls else tokens.mean(dim=1), attention)
 
@@ -120,7 +123,9 @@ class ViTBackbone(Backbone):
         keys = tapped["key"][:, :, self._prefix :]
         if tapped["rope"] is not None:  # rotary embeddings turn patch keys; the CLS query is exempt
             keys = apply_rot_embed_cat(keys, tapped["rope"], half=getattr(attention, "rotate_half", False))
-        return sequence, (tapped["query"][:, :, 0], keys.type_as(tapped["query"]))
+        query = tapped["query"][:, :, 0]
+        keys = keys.repeat_interleave(query.shape[1] // keys.shape[1], dim=1)  # grouped queries share their keys
+        return sequence, (query, keys.type_as(query))
 
 
 class FeatureBackbone(Backbone):

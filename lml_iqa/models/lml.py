@@ -86,6 +86,7 @@ class LMLNetwork(nn.Module):
         nn.init.trunc_normal_(self.quality_head.weight, std=0.02)
         nn.init.constant_(self.quality_head.bias, 0.5)  # the middle of the scale
         self.projector = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, embedding_dim))
+        self.train()  # a module is born in training mode; this one says what that means
 
     def train(self, mode: bool = True) -> LMLNetwork:
         """Set the training mode; a frozen encoder, or frozen batch statistics, stay in evaluation mode."""

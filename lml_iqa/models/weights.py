@@ -6,6 +6,7 @@ import importlib
 import os
 import socket
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,7 +47,9 @@ def create_network(name: str, pretrained: Pretrained, **options: Any) -> nn.Modu
     architecture, _, tag = name.partition(".")
     tagged = timm.list_pretrained(f"{architecture}.*")
     if not timm.is_model(architecture) or (tag and name not in tagged):
-        near = tagged or timm.list_models(f"*{architecture[:8]}*")
+        known = timm.list_models()
+        begun = timm.list_models(f"{architecture}*")
+        near = tagged or begun or get_close_matches(architecture, known, _SHOWN) or known
         raise ValueError(f"timm has no model {name!r}; near it are {near[:_SHOWN]}")
     if pretrained is True:
         network: nn.Module = timm.create_model(name, num_classes=0, **_hub_arguments(name), **options)
@@ -79,7 +82,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise WeightsError(f"{file}: holds {type(content).__name__}, not a state dict; save model.state_dict()")
     return dict(content)
 
@@ -91,7 +96,8 @@ def _fill(network: Any, state: Mapping[str, Tensor], origin: str) -> None:
     wanted = network.state_dict()
     given = {k: v for k, v in state.items() if k in wanted or not k.startswith(tuple(f"{head}." for head in heads))}
     problems = {
-        "missing": [k for k in wanted if k not in given],
+        # Files often leave out batch normalisation's step counters, which nothing here reads.
+        "missing": [k for k in wanted if k not in given and not k.endswith(".num_batches_tracked")],
         "unknown": [k for k in given if k not in wanted],
         "of another shape": [
             f"{k} {tuple(given[k].shape)} for {tuple(wanted[k].shape)}"
@@ -107,7 +113,7 @@ def _fill(network: Any, state: Mapping[str, Tensor], origin: str) -> None:
         )
         architecture = network.pretrained_cfg["architecture"]
         raise WeightsError(f"{origin} does not fit {architecture}: {listed}. Give weights saved from this timm model.")
-    network.load_state_dict(given)
+    network.load_state_dict(given, strict=False)  # what is missing and unknown was judged above
 
 
 def _packaged_state(architecture: str) -> dict[str, Tensor]:
@@ -141,7 +147,8 @@ def _hub_arguments(name: str) -> dict[str, Any]:
             cached = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or filename)
             if isinstance(cached, str):
                 # Straight from the file: asking the hub for a newer version would cost minutes of retries offline.
-                return {"pretrained": True, "pretrained_cfg_overlay": {"file": cached}}
+                # It holds plain tensors under timm's names, also where the cfg's url is a file of another format.
+                return {"pretrained": True, "pretrained_cfg_overlay": {"file": cached, "custom_load": False}}
     endpoint = constants.ENDPOINT if config.hf_hub_id else config.url
     if constants.HF_HUB_OFFLINE or not _reachable(endpoint):
         raise WeightsError(
@@ -157,8 +164,9 @@ def _reachable(endpoint: str) -> bool:
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")):
         return True
     address = urlsplit(endpoint)
+    port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        socket.create_connection((address.hostname, address.port or 443), timeout=_CONNECT_SECONDS).close()
+        socket.create_connection((address.hostname, port), timeout=_CONNECT_SECONDS).close()
     except OSError:
         return False
     return True

@@ -25,30 +25,21 @@ def parameter_groups(
         layer_decay: Factor on the learning rate from each encoder layer to the one before it; 1 for none.
 
     Returns:
-        Groups with ``params``, ``lr`` and ``weight_decay``; a frozen encoder yields none.
+        Groups with ``params``, ``lr`` and ``weight_decay``, one for each pair of rates; none of a frozen encoder.
     """
-    heads: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    merged: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if not name.startswith("backbone.") and parameter.requires_grad:
-            heads[parameter.ndim > 1 and name != "decoder.panel"].append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": params, "lr": lr, "weight_decay": weight_decay if decays else 0.0}
-        for decays, params in heads.items()
-    ]
+            decays = parameter.ndim > 1 and name != "decoder.panel"
+            merged.setdefault((lr, weight_decay if decays else 0.0), []).append(parameter)
     if not network.freeze_backbone:
-        encoder = network.backbone.network
         layers = param_groups_layer_decay(
-            encoder,
+            network.backbone.network,
             weight_decay=weight_decay,
             no_weight_decay_list=network.backbone.no_weight_decay(),
             layer_decay=layer_decay,
         )
-        groups += [
-            {
-                "params": group["params"],
-                "lr": lr * backbone_lr * group["lr_scale"],
-                "weight_decay": group["weight_decay"],
-            }
-            for group in layers
-        ]
-    return groups
+        for group in layers:
+            key = (lr * backbone_lr * group["lr_scale"], group["weight_decay"])
+            merged.setdefault(key, []).extend(group["params"])
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in merged.items()]

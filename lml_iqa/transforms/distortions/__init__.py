@@ -10,8 +10,8 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 from lml_iqa.transforms.distortions.catalogue import DISTORTIONS, LEVEL_PSNR, Distortion, Reach
-from lml_iqa.transforms.distortions.synthesis import distort
 from lml_iqa.transforms.distortions.fidelity import psnr
 from lml_iqa.transforms.distortions.opinion import human_mean_opinion
+from lml_iqa.transforms.distortions.synthesis import distort
 
 __all__ = ["DISTORTIONS", "LEVEL_PSNR", "Distortion", "Reach", "distort", "human_mean_opinion", "psnr"]

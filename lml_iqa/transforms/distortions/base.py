@@ -16,7 +16,7 @@ class Degradation(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations
     """An albumentations transform with one number for its strength.
 
     Subclasses implement :meth:`degrade` and take every random draw from ``self.random_generator``, which albumentations
-    seeds through ``set_random_seed``. They draw the same amount at every severity, so that under one seed a greater
+    seeds through ``set_random_seed``. They draw in the same order at every severity, so that under one seed a greater
     severity is the same accident, only worse.
 
     Args:
@@ -50,4 +50,5 @@ class Degradation(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations
 
 def to_uint8(image: NDArray[np.floating[Any]]) -> Image:
     """Round and clip to 0..255."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    rounded: Image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return rounded

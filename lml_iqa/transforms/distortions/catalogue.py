@@ -8,18 +8,22 @@ from types import MappingProxyType
 
 import albumentations as A
 
-from lml_iqa.transforms.distortions.block_dct import ComfortNoise, Denoising
 from lml_iqa.transforms.distortions.compression import Jpeg2000, compressed_noise, jpeg
+from lml_iqa.transforms.distortions.denoising import Denoising
 from lml_iqa.transforms.distortions.local import BlockShifts, MeanShift, PatternNoise
-from lml_iqa.transforms.distortions.noise import ColourNoise, HighFrequencyNoise, MaskedNoise, MultiplicativeNoise
+from lml_iqa.transforms.distortions.noise import (
+    ColourNoise,
+    ComfortNoise,
+    HighFrequencyNoise,
+    MaskedNoise,
+    MultiplicativeNoise,
+)
 from lml_iqa.transforms.distortions.quantisation import DitheredPalette, QuantisationNoise
 from lml_iqa.transforms.distortions.sampling import SparseSampling
 from lml_iqa.transforms.distortions.transmission import Jpeg2000Errors, JpegErrors
 
 LEVEL_PSNR: tuple[float, ...] = (33.0, 30.0, 27.0, 24.0, 21.0)
 """PSNR in dB at which levels 1 to 5 lie, for the types that it defines."""
-
-_RMS_33, _RMS_21 = 255 * 10 ** (-33 / 20), 255 * 10 ** (-21 / 20)
 
 
 @dataclass(frozen=True)
@@ -99,19 +103,19 @@ def _chromatic_aberration(distortion: float) -> A.ChromaticAberration:
 
 
 _ALL = (
-    Distortion(1, "additive_gaussian_noise", _gaussian_noise, Reach(_RMS_33, _RMS_21, 0.5, 250)),
-    Distortion(2, "colour_component_noise", ColourNoise, Reach(4, 16.5, 0.5, 250)),
-    Distortion(3, "spatially_correlated_noise", _correlated_noise, Reach(9.2, 38, 0.5, 250)),
-    Distortion(4, "masked_noise", MaskedNoise, Reach(_RMS_33, _RMS_21, 0.5, 250)),
-    Distortion(5, "high_frequency_noise", HighFrequencyNoise, Reach(_RMS_33, _RMS_21, 0.5, 250)),
+    Distortion(1, "additive_gaussian_noise", _gaussian_noise, Reach(6.3, 24.6, 0.5, 250)),
+    Distortion(2, "colour_component_noise", ColourNoise, Reach(4.1, 17, 0.5, 250)),
+    Distortion(3, "spatially_correlated_noise", _correlated_noise, Reach(10.2, 39, 0.5, 250)),
+    Distortion(4, "masked_noise", MaskedNoise, Reach(5.7, 24.6, 0.5, 250)),
+    Distortion(5, "high_frequency_noise", HighFrequencyNoise, Reach(5.8, 24, 0.5, 250)),
     Distortion(6, "impulse_noise", _impulse_noise, Reach(0.0015, 0.024, 0.0001, 1)),
     Distortion(7, "quantisation_noise", QuantisationNoise, Reach(20, 80, 2, 250)),
-    Distortion(8, "gaussian_blur", _gaussian_blur, Reach(0.8, 4, 0.3, 40)),
-    Distortion(9, "image_denoising", Denoising, Reach(8, 60, 1, 500)),
-    Distortion(10, "jpeg_compression", jpeg, Reach(0.5, 20, 0.02, 50)),
-    Distortion(11, "jpeg2000_compression", Jpeg2000, Reach(_RMS_33, _RMS_21, 1, 120)),
-    Distortion(12, "jpeg_transmission_errors", JpegErrors, Reach(0.03, 0.5, 0.0005, 1)),
-    Distortion(13, "jpeg2000_transmission_errors", Jpeg2000Errors, Reach(0.03, 0.5, 0.0005, 1)),
+    Distortion(8, "gaussian_blur", _gaussian_blur, Reach(0.62, 4.8, 0.3, 40)),
+    Distortion(9, "image_denoising", Denoising, Reach(7.6, 100, 1, 1000)),
+    Distortion(10, "jpeg_compression", jpeg, Reach(0.63, 27, 0.02, 50)),
+    Distortion(11, "jpeg2000_compression", Jpeg2000, Reach(5.7, 22, 1, 120)),
+    Distortion(12, "jpeg_transmission_errors", JpegErrors, Reach(5.7, 22.7, 1, 120)),
+    Distortion(13, "jpeg2000_transmission_errors", Jpeg2000Errors, Reach(0.1, 0.9, 0.00001, 8)),
     # From here to 18 TID2013 gives no PSNR, and the severities below are this package's choice.
     Distortion(14, "non_eccentricity_pattern_noise", PatternNoise, (20, 40, 80, 160, 320)),
     # Fainter but more blocks from level to level: people mind the few glaring ones most.
@@ -120,12 +124,12 @@ _ALL = (
     # Less and more contrast in turn: people prefer a little more to the original.
     Distortion(17, "contrast_change", _contrast_change, (-0.2, 0.2, -0.4, 0.4, -0.6)),
     Distortion(18, "colour_saturation_change", _saturation_change, (0.5, 0.35, 0.2, 0.1, 0.0)),
-    Distortion(19, "multiplicative_gaussian_noise", MultiplicativeNoise, Reach(0.05, 0.2, 0.002, 10)),
-    Distortion(20, "comfort_noise", ComfortNoise, Reach(15, 120, 1, 2000)),
-    Distortion(21, "lossy_compression_of_noisy_image", compressed_noise, Reach(6, 30, 0.5, 250)),
-    Distortion(22, "colour_quantisation_with_dither", DitheredPalette, Reach(1.2, 24, 1, 128)),
-    Distortion(23, "chromatic_aberration", _chromatic_aberration, Reach(0.005, 0.08, 0.0002, 1)),
-    Distortion(24, "sparse_sampling_and_reconstruction", SparseSampling, Reach(0.3, 20, 0.001, 3000)),
+    Distortion(19, "multiplicative_gaussian_noise", MultiplicativeNoise, Reach(0.045, 0.19, 0.002, 10)),
+    Distortion(20, "comfort_noise", ComfortNoise, Reach(18, 200, 1, 500)),
+    Distortion(21, "lossy_compression_of_noisy_image", compressed_noise, Reach(5, 47, 0.5, 250)),
+    Distortion(22, "colour_quantisation_with_dither", DitheredPalette, Reach(2.4, 38, 1, 128)),
+    Distortion(23, "chromatic_aberration", _chromatic_aberration, Reach(0.011, 0.116, 0.0002, 1)),
+    Distortion(24, "sparse_sampling_and_reconstruction", SparseSampling, Reach(0.25, 24, 0.001, 3000)),
 )
 
 DISTORTIONS: Mapping[int, Distortion] = MappingProxyType({distortion.number: distortion for distortion in _ALL})

@@ -32,9 +32,10 @@ def compressed_noise(severity: float) -> A.Compose:
 
     Args:
         severity: Standard deviation of the Gaussian noise in grey levels. The quantisation follows it, as a sensible
-            coder's would: its mid-band step (about 40 at scale 1) is two and a half standard deviations.
+            coder's would: its mid-band step (about 40 at scale 1) is four standard deviations, and most of the noise is
+            coded away.
     """
-    return A.Compose([A.GaussNoise(std_range=(severity / 255, severity / 255), p=1), jpeg(2.5 * severity / 40)])
+    return A.Compose([A.GaussNoise(std_range=(severity / 255, severity / 255), p=1), jpeg(4 * severity / 40)])
 
 
 class Jpeg2000(Degradation):
@@ -50,4 +51,4 @@ class Jpeg2000(Degradation):
         PILImage.fromarray(image).save(
             stream, "JPEG2000", no_jp2=True, irreversible=True, quality_mode="dB", quality_layers=[decibels]
         )
-        return np.asarray(PILImage.open(stream))
+        return np.array(PILImage.open(stream))

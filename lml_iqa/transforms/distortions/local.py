@@ -22,7 +22,7 @@ class PatternNoise(Degradation):
 
     def degrade(self, image: Image) -> Image:
         """Copy patches of the clean image to random places."""
-        result = image.copy()
+        result: Image = image.copy()
         height, width = image.shape[:2]
         room = np.array([height - self.PATCH, width - self.PATCH])
         for _ in range(max(1, round(self.severity * height * width / PHOTOGRAPH))):
@@ -52,7 +52,7 @@ class BlockShifts(Degradation):
         top, left = self.random_generator.integers(0, [height % self.BLOCK, width % self.BLOCK], endpoint=True)
         count = 4 * (128 / self.severity) ** 2 * height * width / PHOTOGRAPH
         count = int(np.clip(round(count), 1, rows * columns))
-        result = image.copy()
+        result: Image = image.copy()
         for cell in self.random_generator.permutation(rows * columns)[:count]:
             y, x = top + cell // columns * self.BLOCK, left + cell % columns * self.BLOCK
             block = result[y : y + self.BLOCK, x : x + self.BLOCK]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lml_iqa.transforms.distortions.base import Degradation, Image, to_uint8
+from lml_iqa.transforms.distortions.wavelet import decompose, recompose
 
 
 class ColourNoise(Degradation):
@@ -71,3 +72,27 @@ class MultiplicativeNoise(Degradation):
     def degrade(self, image: Image) -> Image:
         """Multiply every value by an independent draw around one."""
         return to_uint8(image * (1 + self.severity * self.white_noise(*image.shape)))
+
+
+class ComfortNoise(Degradation):
+    """Fine texture replaced by noise of the same spectrum, as a coder does that sends no texture (type 20).
+
+    Wavelet coefficients that weigh less than ``severity``, in grey levels, keep their magnitude and draw a new sign.
+    The three channels share the signs, so that the noise has the colours of the texture.
+    """
+
+    LEVELS = 4
+
+    def degrade(self, image: Image) -> Image:
+        """Transform, draw signs for the small coefficients, transform back."""
+        height, width = image.shape[:2]
+        multiple = 2**self.LEVELS
+        padding = ((0, -height % multiple), (0, -width % multiple), (0, 0))
+        approximation, bands = decompose(np.pad(image.astype(np.float32), padding, mode="symmetric"), self.LEVELS)
+        for level, details in enumerate(bands):
+            for band in details:
+                flip = self.random_generator.random((*band.shape[:2], 1), dtype=np.float32) < 0.5
+                # A coefficient reaches over twice the pixels, each way, from level to level.
+                small = np.abs(band) * 2**level < self.severity
+                band[small & flip] *= -1
+        return to_uint8(recompose(approximation, bands)[:height, :width])

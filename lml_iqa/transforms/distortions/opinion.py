@@ -18,5 +18,5 @@ def human_mean_opinion() -> dict[tuple[int, int], float]:
         One figure for each of the 120 pairs (type 1..24, level 1..5).
     """
     table = resources.files(__package__) / "tid2013_mean_mos.csv"
-    with table.open(encoding="utf-8", newline="") as lines:
+    with table.open(encoding="utf-8") as lines:
         return {(int(row["type"]), int(row["level"])): float(row["mean"]) for row in csv.DictReader(lines)}

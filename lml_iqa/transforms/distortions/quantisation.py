@@ -33,4 +33,4 @@ class DitheredPalette(Degradation):
         palette = picture.quantize(round(256 / self.severity), method=PILImage.Quantize.FASTOCTREE)
         # Pillow dithers only to a palette that it is given.
         dithered = picture.quantize(palette=palette, dither=PILImage.Dither.FLOYDSTEINBERG)
-        return np.asarray(dithered.convert("RGB"))
+        return np.array(dithered.convert("RGB"))

@@ -41,4 +41,5 @@ def fill(sums: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.f
     total = both[..., 3:]
     full = np.minimum(4 * total, 1)
     coarse = fill(both[..., :3] * (full / np.maximum(total, 1e-6)), full)
-    return sums + (1 - weight) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    guess: NDArray[np.float32] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return sums + (1 - weight) * guess

@@ -88,7 +88,8 @@ def _at_psnr(render: Callable[[float], Image], image: Image, target: float, reac
     low, high = math.log(reach.least), math.log(reach.most)
     above = below = math.nan  # PSNR at low and at high, once tried
     x = math.log(reach.gentle) + (LEVEL_PSNR[0] - target) / slope
-    best, nearest = image, math.inf
+    best: Image = image.copy()
+    nearest = math.inf
     for _ in range(TRIALS):
         trial = render(math.exp(x))
         found = psnr(image, trial)
@@ -102,10 +103,10 @@ def _at_psnr(render: Callable[[float], Image], image: Image, target: float, reac
             high, below = x, found
         if high - low < 1e-3:  # the end of the reach, or a jump
             break
-        if math.isnan(above) or math.isnan(below) or math.isinf(above):
+        if math.isnan(above) or math.isnan(below):
             x = min(max(x + (found - target) / slope, low), high)
         else:
+            share = 0.5 if math.isinf(above) else (above - target) / (above - below)
             # Kept off the ends, or a bent curve would creep towards one of them.
-            share = (above - target) / (above - below)
             x = low + (high - low) * min(max(share, 0.1), 0.9)
     return best

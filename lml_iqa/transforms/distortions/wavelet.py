@@ -6,25 +6,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
+Details = tuple[Plane, Plane, Plane]
+"""The bands HL, LH and HH of one resolution."""
+
+HALF, QUARTER = np.float32(0.5), np.float32(0.25)
 
 
 def _split(x: Plane) -> tuple[Plane, Plane]:
     """One step along axis 0, of even length: (low, high), each half as long."""
     even, odd = x[::2], x[1::2]
-    high = odd - (even + np.concatenate([even[1:], even[-1:]])) / 2
-    low = even + (np.concatenate([high[:1], high[:-1]]) + high) / 4
+    high = odd - HALF * even
+    high[:-1] -= HALF * even[1:]
+    high[-1] -= HALF * even[-1]
+    low = even + QUARTER * high
+    low[1:] += QUARTER * high[:-1]
+    low[0] += QUARTER * high[0]
     return low, high
 
 
 def _merge(low: Plane, high: Plane) -> Plane:
     """The inverse of :func:`_split`."""
     x = np.empty((2 * len(low), *low.shape[1:]), low.dtype)
-    even = x[::2] = low - (np.concatenate([high[:1], high[:-1]]) + high) / 4
-    x[1::2] = high + (even + np.concatenate([even[1:], even[-1:]])) / 2
+    even, odd = x[::2], x[1::2]
+    even[:] = low - QUARTER * high
+    even[1:] -= QUARTER * high[:-1]
+    even[0] -= QUARTER * high[0]
+    odd[:] = high + HALF * even
+    odd[:-1] += HALF * even[1:]
+    odd[-1] += HALF * even[-1]
     return x
 
 
-def decompose(image: Plane, levels: int) -> tuple[Plane, list[tuple[Plane, Plane, Plane]]]:
+def decompose(image: Plane, levels: int) -> tuple[Plane, list[Details]]:
     """Wavelet transform over the first two axes.
 
     Args:
@@ -35,7 +48,7 @@ def decompose(image: Plane, levels: int) -> tuple[Plane, list[tuple[Plane, Plane
         The coarsest approximation, and for each level, finest first, its three detail bands (HL, LH, HH), each
         (H / 2 ** level, W / 2 ** level, C).
     """
-    bands = []
+    bands: list[Details] = []
     for _ in range(levels):
         low, high = _split(image)
         image, hl = (half.swapaxes(0, 1) for half in _split(low.swapaxes(0, 1)))
@@ -44,7 +57,7 @@ def decompose(image: Plane, levels: int) -> tuple[Plane, list[tuple[Plane, Plane
     return image, bands
 
 
-def recompose(approximation: Plane, bands: list[tuple[Plane, Plane, Plane]]) -> Plane:
+def recompose(approximation: Plane, bands: list[Details]) -> Plane:
     """The inverse of :func:`decompose`."""
     for hl, lh, hh in reversed(bands):
         low = _merge(approximation.swapaxes(0, 1), hl.swapaxes(0, 1)).swapaxes(0, 1)

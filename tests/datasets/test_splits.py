@@ -1,0 +1,273 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lml_iqa.datasets import DatasetError, ImageTable, ScoreScale, Split, make_split
+from lml_iqa.datasets.folder import load_folder
+
+PARTS = ("train", "val", "test")
+
+
+def table(references=20, versions=6, parts=None, shuffle=None, authentic=False):
+    """Images r03_v2.png and so on; the score tells which image it is, wherever its row stands."""
+    names = np.array([f"r{r:03d}" for r in range(references) for _ in range(versions)])
+    files = np.array([f"{name}_v{i % versions}.png" for i, name in enumerate(names)])
+    scores = np.linspace(0, 1, len(files))
+    order = np.arange(len(files)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(files))
+    return ImageTable(
+        "toy",
+        Path("/data"),
+        files[order],
+        scores[order],
+        ScoreScale("MOS", 0, 1),
+        references=None if authentic else names[order],
+        parts=None if parts is None else np.array(parts)[order],
+        source="made up",
+    )
+
+
+def files(split, of):
+    return {part: frozenset(of.files[getattr(split, part)].tolist()) for part in PARTS}
+
+
+def check_partition(split, rows):
+    together = np.concatenate([split.train, split.val, split.test])
+    assert sorted(together) == list(rows)
+    assert all(len(getattr(split, part)) > 0 for part in PARTS)
+
+
+def refused(function, *args, **kwargs):
+    with pytest.raises(DatasetError) as error:
+        function(*args, **kwargs)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("references", [3, 4, 5, 25, 29])
+def test_no_reference_stands_on_two_sides(references):
+    data = table(references, 4)
+    for seed in range(100):
+        split = make_split(data, seed=seed)
+        check_partition(split, range(len(data)))
+        sides = [set(data.references[getattr(split, part)]) for part in PARTS]
+        assert sum(map(len, sides)) == references
+
+
+@pytest.mark.parametrize("references", [29, 30, 25, 81])
+def test_usual_counts(references):
+    """LIVE 23/6, CSIQ 24/6, TID2013 20/5, KADID-10k 65/16."""
+    data = table(references, 2)
+    test = np.unique(data.references[make_split(data).test])
+    assert len(test) == {29: 6, 30: 6, 25: 5, 81: 16}[references]
+
+
+@pytest.mark.parametrize(("test_fraction", "val_fraction"), [(0.2, 0.1), (0.5, 0.5), (0.1, 0.3)])
+def test_fractions(test_fraction, val_fraction):
+    data = table(200, 5, authentic=True)
+    split = make_split(data, test_fraction=test_fraction, val_fraction=val_fraction)
+    assert split.rule == "random"
+    assert len(split.test) == pytest.approx(1000 * test_fraction, abs=1)
+    assert len(split.val) == pytest.approx(1000 * (1 - test_fraction) * val_fraction, abs=1)
+
+
+@pytest.mark.parametrize("authentic", [True, False])
+def test_row_order_does_not_matter(authentic):
+    plain = table(authentic=authentic)
+    for seed in range(5):
+        for order in (1, 2):
+            shuffled = table(authentic=authentic, shuffle=order)
+            assert not np.array_equal(shuffled.files, plain.files)
+            assert files(make_split(shuffled, seed=seed), shuffled) == files(make_split(plain, seed=seed), plain)
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_seeds_differ(part):
+    data = table(81, 1)
+    assert len({files(make_split(data, seed=seed), data)[part] for seed in range(10)}) == 10
+
+
+def test_every_reference_is_tested_by_some_seed():
+    data = table()
+    tested = set().union(*(data.references[make_split(data, seed=seed).test] for seed in range(40)))
+    assert tested == set(data.references)
+
+
+def test_auto_prefers_official_then_reference_then_random():
+    official = ["train"] * 90 + ["test"] * 30
+    assert make_split(table(parts=official)).rule == "official"
+    assert make_split(table()).rule == "reference"
+    assert make_split(table(authentic=True)).rule == "random"
+    assert make_split(table(parts=official), rule="reference").rule == "reference"
+    assert make_split(table(parts=official), rule="random").rule == "random"
+
+
+def test_random_rule_divides_single_images():
+    data = table()
+    split = make_split(data, rule="random")
+    assert len(np.intersect1d(data.references[split.train], data.references[split.test])) > 0
+
+
+def test_official_split_is_kept_and_validation_carved_out_of_training():
+    parts = ["train"] * 80 + ["test"] * 36 + [""] * 4
+    data = table(parts=parts, authentic=True)
+    validated = set()
+    for seed in range(5):
+        split = make_split(data, seed=seed)
+        assert split.test.tolist() == list(range(80, 116))
+        assert len(split.val) == 8
+        check_partition(split, range(116))
+        validated.add(tuple(split.val))
+    assert len(validated) == 5
+
+
+def test_validation_part_of_official_split_goes_by_reference():
+    data = table(parts=["train"] * 90 + ["test"] * 30)
+    for seed in range(20):
+        split = make_split(data, seed=seed)
+        assert not set(data.references[split.train]) & set(data.references[split.val])
+
+
+def test_official_validation_part_is_kept():
+    data = table(parts=["val"] * 10 + ["train"] * 80 + ["test"] * 30, authentic=True)
+    for seed in range(3):
+        split = make_split(data, seed=seed)
+        assert (split.val.tolist(), split.test.tolist()) == (list(range(10)), list(range(90, 120)))
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_too_few_groups(images):
+    message = refused(make_split, table(images, 5))
+    assert "toy (made up): the " in message
+    assert f"part of the reference split is empty ({5 * images} images in {images} groups); add images" in message
+    assert "images in" in refused(make_split, table(images, 1, authentic=True))
+
+
+@pytest.mark.parametrize("part", ["train", "test", ""])
+def test_official_split_lacking_a_part(part):
+    message = refused(make_split, table(parts=[part] * 120, authentic=True))
+    assert "part of the official split is empty" in message
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("which", ["test_fraction", "val_fraction"])
+def test_senseless_fractions(which, fraction):
+    message = refused(make_split, table(), **{which: fraction})
+    assert f"{which}={fraction}" in message
+    assert "between 0 and 1" in message
+
+
+@pytest.mark.parametrize("fraction", [1e-6, 0.999999])
+def test_extreme_fractions_leave_no_part_empty(fraction):
+    check_partition(make_split(table(), test_fraction=min(fraction, 0.9), val_fraction=fraction), range(120))
+
+
+def test_rules_that_do_not_apply():
+    assert "no official split; use split: random or split: reference" in refused(make_split, table(), rule="official")
+    assert "no reference images; use split: random" in refused(make_split, table(authentic=True), rule="reference")
+
+
+def test_unrated_images_cannot_be_split(tmp_path):
+    (tmp_path / "a.png").touch()
+    message = refused(make_split, load_folder(tmp_path))
+    assert str(tmp_path) in message
+    assert "no human scores, so they can only be scored (predict)" in message
+
+
+@pytest.fixture
+def saved(tmp_path):
+    data = table()
+    make_split(data, seed=3).save(tmp_path / "split.json", data)
+    return tmp_path / "split.json"
+
+
+def test_round_trip(saved):
+    data, split = table(), make_split(table(), seed=3)
+    loaded = Split.load(saved, data)
+    for part in PARTS:
+        rows = getattr(loaded, part)
+        np.testing.assert_array_equal(rows, getattr(split, part))
+        assert rows.dtype == np.int64
+    assert (loaded.rule, loaded.seed, loaded.data_digest) == ("reference", 3, data.digest())
+
+
+def test_loads_whatever_the_row_order(saved):
+    shuffled = table(shuffle=7)
+    assert files(Split.load(str(saved), shuffled), shuffled) == files(make_split(table(), seed=3), table())
+
+
+def test_file_is_readable_json(saved):
+    content = json.loads(saved.read_text())
+    assert (content["dataset"], content["rule"], content["seed"]) == ("toy", "reference", 3)
+    assert content["data_sha256"] == table().digest()
+    assert {part: frozenset(content[part]) for part in PARTS} == files(make_split(table(), seed=3), table())
+
+
+def test_other_data_is_refused(saved):
+    message = refused(Split.load, saved, table(versions=5))
+    assert message.startswith(f"{saved}: made for other data (hash {table().digest()[:12]}, this toy has ")
+    assert "make a new split" in message
+    changed = ImageTable(
+        "toy", Path("/data"), table().files, table().scores[::-1], ScoreScale("MOS", 0, 1), table().references
+    )
+    assert "made for other data" in refused(Split.load, saved, changed)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "not json", "[]", "3", "null", "{}", '{"data_sha256": "x", "rule": "random", "seed": 0}', "\udcff"],
+)
+def test_garbage_is_refused(tmp_path, content):
+    path = tmp_path / "split.json"
+    path.write_text(content, encoding="utf-8", errors="surrogateescape")
+    message = refused(Split.load, path, table())
+    assert message.startswith(f"{path}: not a split file (")
+    assert "give one that a run saved as split.json" in message
+
+
+def test_missing_file_is_refused(tmp_path):
+    assert f"{tmp_path}/gone.json: not a split file" in refused(Split.load, tmp_path / "gone.json", table())
+
+
+@pytest.mark.parametrize("seed", [None, "x", [1]])
+def test_senseless_seed_in_the_file_is_refused(saved, seed):
+    saved.write_text(json.dumps({**json.loads(saved.read_text()), "seed": seed}))
+    assert "not a split file" in refused(Split.load, saved, table())
+
+
+def leak(content):
+    content["train"].append(content["test"][0])
+
+
+def rename(content):
+    content["val"][0] = "aaaa.png"
+
+
+def rename_last(content):
+    content["val"][-1] = "zzzz.png"
+
+
+def empty(content):
+    content["val"] = []
+
+
+def repeat(content):
+    content["train"] *= 2
+
+
+def text(content):
+    content["train"] = "r000_v0.png"
+
+
+def numbers(content):
+    content["train"] = [1, 2, 3]
+
+
+@pytest.mark.parametrize("edit", [leak, rename, rename_last, empty, repeat, text, numbers])
+def test_edited_file_is_refused(saved, edit):
+    content = json.loads(saved.read_text())
+    edit(content)
+    saved.write_text(json.dumps(content))
+    message = refused(Split.load, saved, table())
+    assert message.startswith(f"{saved}: ")
+    assert "make a new split" in message
