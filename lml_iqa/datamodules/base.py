@@ -165,6 +165,11 @@ class IQADataModule(LightningDataModule, abc.ABC):
     def _evaluation_loader(self, rows: NDArray[np.int64]) -> DataLoader[CropBatch]:
         dataset = GridCropDataset(self.table, rows, crops=self.eval_crops, crop_size=self.crop_size)
         world_size, rank = self._world()
+        if len(rows) < world_size:  # Lightning skips an idle process's loop, and the others would wait for it for ever
+            raise DatasetError(
+                f"{self.table.name}: {len(rows)} images to evaluate for {world_size} processes; "
+                "use fewer devices (trainer.devices), or a larger part"
+            )
         return self._loader(dataset, ShareSampler(dataset, num_replicas=world_size, rank=rank), drop_last=False)
 
     def _loader(self, dataset: Dataset[CropBatch], sampler: Sampler[Any], *, drop_last: bool) -> DataLoader[CropBatch]:

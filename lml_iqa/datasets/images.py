@@ -49,7 +49,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def _to_rgb(image: Image.Image, file_format: str | None, path: str | Path) -> Image.Image:
     if image.mode in {"I;16", "I;16L", "I;16B", "I;16N"} or (image.mode == "I" and file_format in {"PNG", "PPM"}):
         # Pillow would clip 16 bits at 255; 65535 must become 255. Some versions open 16-bit PNG as "I", all do PGM.
-        return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in {"I", "F"}:
         raise ImageReadError(
             f"{path}: pixel mode {image.mode!r} has no defined black and white; save the image with 8 or 16 bits"

@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -291,13 +292,25 @@ def test_trainer_evaluates_each_image_once(data):
     assert model.images("predict") == list(range(18))
 
 
+class Rank:
+    """As much of a Trainer as the data module asks for."""
+
+    def __init__(self, rank, world_size=3):
+        self.global_rank = rank
+        self.world_size = world_size
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_fewer_images_than_processes_are_refused_on_every_process(data, rank):
+    module = data()
+    module.trainer = Rank(rank, world_size=2)
+    with pytest.raises(DatasetError, match=r"BIQ2021: 1 images to evaluate for 2 processes; use fewer devices"):
+        module.val_dataloader()
+    module.trainer = Rank(rank, world_size=99)
+    assert len(module.train_dataloader()) == 1
+
+
 def test_ranks_of_a_trainer_share_the_images(data):
-    class Rank:
-        world_size = 3
-
-        def __init__(self, rank):
-            self.global_rank = rank
-
     served = {"train": [], "test": [], "predict": []}
     for rank, part in itertools.product(range(3), served):
         module = data()
@@ -326,14 +339,17 @@ class Witness(Recorder):
 @pytest.mark.parametrize("stage", ["fit", "test", "predict"])
 def test_two_processes_under_lightning(data, tmp_path, stage):
     """Lightning keeps our samplers: every image once in evaluation, and in training the crops of a single process."""
+    if not hasattr(os, "fork") or torch.cuda.is_initialized():
+        pytest.skip("needs to fork, which a started CUDA does not survive")
     run = getattr(trainer(epochs=2, devices=2, strategy="ddp_fork"), stage)
-    run(Witness(tmp_path), data(seed=3, batch_size=3))
+    run(Witness(tmp_path), data(seed=3, batch_size=2, val_fraction=0.4))
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     part = "train" if stage == "fit" else stage
     together = [tuple(row) for rank in ranks for row in rank[part]]
     alone = Recorder()
-    getattr(trainer(epochs=2), stage)(alone, data(seed=3, batch_size=6))
+    getattr(trainer(epochs=2), stage)(alone, data(seed=3, batch_size=4, val_fraction=0.4))
     assert sorted(together) == sorted(alone.seen[part])
+    assert len(together) == {"fit": 16, "test": 5, "predict": 18}[stage]
     assert all(len(rank[part]) >= 2 for rank in ranks)
 
 

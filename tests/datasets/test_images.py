@@ -1,4 +1,5 @@
 import io
+import warnings
 from contextlib import suppress
 
 import numpy as np
@@ -67,6 +68,12 @@ def test_16_bit_grey_is_scaled(tmp_path, ending):
     path = save(tmp_path / f"a.{ending}", eight * 257, **({"irreversible": False} if ending == "jp2" else {}))
     image = read_image(path)  # 0 -> 0, 257 v -> v, 65535 -> 255
     np.testing.assert_array_equal(image, np.repeat(eight[..., None], 3, axis=2))
+
+
+def test_16_bit_grey_is_rounded_to_the_nearest(tmp_path):
+    sixteen = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    expected = np.rint(sixteen / 65535 * 255)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", sixteen))[..., 0], expected)
 
 
 def test_16_bit_big_endian_tiff(tmp_path):
@@ -246,7 +253,6 @@ def test_refuses_decompression_bomb(tmp_path, monkeypatch):
     assert "scale the image down" in refused(path)
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG2000"])
 def test_damaged_file_is_read_or_refused(tmp_path, image_format):
     """Whatever bytes are hit, nothing but an ImageReadError leaves read_image."""
@@ -260,5 +266,6 @@ def test_damaged_file_is_read_or_refused(tmp_path, image_format):
         hit = rng.integers(0, min(len(whole), 200 if trial % 2 else len(whole)), 4)
         damaged[hit] = rng.integers(0, 256, len(hit))
         path.write_bytes(damaged.tobytes())
-        with suppress(ImageReadError):
+        with suppress(ImageReadError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             assert read_image(path).shape[2] == 3
