@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lml_iqa.callbacks import run_folder, writes_files
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.datasets import DatasetError
+from lml_iqa.memory import keep_freed_memory
 from lml_iqa.models import WeightsError
 from lml_iqa.tasks import LMLTask
 
@@ -31,7 +32,7 @@ class SaveConfig(SaveConfigCallback):
         if stage == "fit" and writes_files(trainer):
             folder = run_folder(trainer)
             folder.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True)
+            self.parser.save(self.config, folder / "config.yaml", skip_unset=False, overwrite=True)
 
 
 class LMLCLI(LightningCLI):
@@ -53,7 +54,7 @@ class LMLCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse to evaluate a network that nobody trained."""
         if self.subcommand in {"validate", "test", "predict"} and not self._given.get("ckpt_path"):
-            raise ValueError(f"{self.subcommand} needs trained weights: give --ckpt_path runs/.../best.ckpt")
+            sys.exit(f"error: {self.subcommand} needs trained weights: give --ckpt_path runs/.../best.ckpt")
 
     def after_fit(self) -> None:
         """Test the best checkpoint, where asked."""
@@ -81,6 +82,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Arguments; default those of the process.
     """
+    keep_freed_memory()
     try:
         LMLCLI(
             LMLTask,
@@ -92,5 +94,8 @@ def main(args: Sequence[str] | None = None) -> None:
             args=list(args) if args is not None else None,
         )
     except (DatasetError, WeightsError) as error:
-        # These speak to the user: a message, not a traceback.
-        sys.exit(f"error: {error}")
+        # These speak to the user: a message, not a traceback. One raised in a worker carries its traceback in its text.
+        message = str(error)
+        if "Original Traceback" in message:
+            message = message.strip().rsplit(f"{type(error).__name__}: ", 1)[-1]
+        sys.exit(f"error: {message}")

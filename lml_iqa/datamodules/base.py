@@ -32,7 +32,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
     Args:
         batch_size: Images a batch in each process (not crops).
         crops: Crops K an image in training.
-        eval_crops: Crops K an image in validation, test and prediction, on a grid.
+        eval_crops: Crops K an image in validation, test and prediction, on a grid: 4, 6, 9, 12; a prime number makes
+            a single row or column.
         crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
         flip: Whether training crops are mirrored left to right with probability 1/2.
         split: A rule (``auto``, ``reference``, ``random``, ``official``) or the path of a ``split.json`` of a run.

@@ -129,6 +129,13 @@ def make_split(
         if not val.any():
             val = _draw(groups, table.parts == "train", val_fraction, rng)
         train = (table.parts == "train") & ~val
+        if table.references is not None:
+            torn = np.intersect1d(groups[test], groups[train | val])
+            if len(torn):
+                raise DatasetError(
+                    f"{table.name} ({table.source}): images of reference {torn[0]!r} stand in the test part and in "
+                    "another one, which leaks; move them to one part, or use split: reference"
+                )
     else:
         test = _draw(groups, np.ones(len(table), dtype=bool), test_fraction, rng)
         val = _draw(groups, ~test, val_fraction, rng)

@@ -131,7 +131,7 @@ def _rendered(photographs: Sequence[Path], types: Sequence[int], cache: Path, se
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=cache))
     try:
         jobs = [(path, kind, partial, seed) for path in photographs for kind in types]
-        # Threads: OpenCV, Pillow and NumPy let go of the interpreter while they work, and need no second import of torch.
+        # Threads: OpenCV, Pillow and NumPy let go of the interpreter while they work.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_render, *zip(*jobs, strict=True)))
         try:

@@ -271,3 +271,11 @@ def test_edited_file_is_refused(saved, edit):
     message = refused(Split.load, saved, table())
     assert message.startswith(f"{saved}: ")
     assert "make a new split" in message
+
+
+def test_an_official_split_that_tears_a_reference_apart_is_refused():
+    data = table(4, 3, parts=["train"] * 7 + ["test"] * 5)  # r002 stands on both sides
+    message = refused(make_split, data)
+    assert "'r002'" in message
+    assert "split: reference" in message
+    assert set(make_split(data, rule="reference").test) <= set(range(12))

@@ -1,0 +1,63 @@
+import math
+
+import pytest
+import torch
+
+from lml_iqa.models import LMLNetwork
+from lml_iqa.tasks.parameter_groups import parameter_groups
+from lml_iqa.tasks.schedules import cosine_between, learning_rate_factor
+
+
+def test_cosine_rises_over_the_warm_up_and_falls_to_zero():
+    factor = [learning_rate_factor(p, schedule="cosine", warmup=0.2) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    assert factor == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
+
+
+def test_step_is_the_protocols_nine_epochs():
+    # 3 epochs of warm-up, 3 at the full rate, 3 at a tenth
+    factor = [learning_rate_factor(e / 9, schedule="step", warmup=3 / 9) for e in (1.5, 3, 4, 5.99, 6, 8.9)]
+    assert factor == pytest.approx([0.5, 1, 1, 1, 0.1, 0.1])
+
+
+def test_constant_needs_no_warm_up():
+    assert learning_rate_factor(0.0, schedule="constant", warmup=0.0) == 1.0
+
+
+def test_momentum_moves_between_its_ends():
+    assert cosine_between(0.9, 0.99, 0.0) == pytest.approx(0.9)
+    assert cosine_between(0.9, 0.99, 0.5) == pytest.approx(0.945)
+    assert cosine_between(0.9, 0.99, 2.0) == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_every_trainable_parameter_is_in_one_group_with_its_rates(freeze):
+    network = LMLNetwork("vit_tiny_patch16_224", pretrained=False, decoder_heads=3, freeze_backbone=freeze)
+    groups = parameter_groups(network, lr=1.0, weight_decay=0.05, backbone_lr=0.1, layer_decay=0.5)
+    rates = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    assert sum(len(g["params"]) for g in groups) == len(rates) == len(trainable)
+    assert rates[id(network.quality_head.weight)] == (1.0, 0.05)
+    assert rates[id(network.quality_head.bias)] == (1.0, 0.0)
+    assert rates[id(network.decoder.panel)] == (1.0, 0.0)
+    if not freeze:
+        encoder = network.backbone.network
+        last, before = (rates[id(encoder.blocks[i].mlp.fc1.weight)] for i in (-1, -2))
+        assert last[0] == pytest.approx(2 * before[0])
+        assert last[1] == 0.05
+        assert rates[id(encoder.pos_embed)][1] == rates[id(encoder.cls_token)][1] == 0.0
+        assert max(g["lr"] for g in groups if g["params"][0] is not network.quality_head.weight) <= 1.0
+
+
+def test_total_rate_follows_the_schedule_by_hand():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([{"params": [parameter], "lr": 2.0}])
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_factor((step + 1) / 10, schedule="cosine", warmup=0.1)
+    )
+    rates = []
+    for _ in range(9):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(2.0)  # the first step already uses the end of its share of the warm-up
+    assert rates[4] == pytest.approx(1 + math.cos(math.pi * 4 / 9))

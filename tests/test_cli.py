@@ -1,0 +1,187 @@
+"""The real command line, in-process, on a tiny BIQ2021."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from lml_iqa.cli import main
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+TINY = [
+    "--model.backbone=test_vit",
+    "--model.pretrained=false",
+    "--model.decoder_heads=4",
+    "--model.freeze_backbone=false",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--data.crop_size=32",
+    "--data.batch_size=4",
+    "--data.num_workers=0",
+]
+
+
+def fit(root, folder, *more):
+    config = str(CONFIGS / "biq2021.yaml")
+    main(
+        ["fit", "--config", config, f"--data.root={root}", "--data.val_fraction=0.25"]
+        + [*TINY, f"--trainer.logger.init_args.save_dir={folder}", *more]
+    )
+    return folder / "biq2021" / "version_0"
+
+
+@pytest.fixture(scope="module")
+def run(biq2021_root, tmp_path_factory):
+    """A finished run's folder: fit, then test."""
+    return fit(biq2021_root, tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configs_parse(config, biq2021_root, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(config), f"--data.root={biq2021_root}", "--print_config"])
+    assert stop.value.code == 0
+    resolved = yaml.safe_load(capsys.readouterr().out)
+    given = yaml.safe_load(config.read_text())
+    for name, value in given["model"].items():
+        assert resolved["model"][name] == value
+
+
+def test_a_run_leaves_everything_it_needs_to_be_trusted(run, biq2021_root):
+    assert {p.name for p in run.iterdir()} >= {
+        "checkpoints",
+        "config.yaml",
+        "losses.png",
+        "metrics.json",
+        "predictions.csv",
+        "report.png",
+        "split.json",
+    }
+    facts = json.loads((run / "metrics.json").read_text())
+    assert facts["images"] == 5
+    assert facts["trained_on"]["split"] == "official"
+    assert facts["checkpoint"].endswith("best.ckpt")
+    with (run / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5
+    human = {row["path"]: float(row["human_score"]) for row in rows}
+    assert human["Images/ss00 (5000).jpg"] == 0.92
+    errors = [(float(r["score"]) - float(r["human_score"])) ** 2 for r in rows]
+    assert facts["metrics"]["test/rmse"] == pytest.approx((sum(errors) / 5) ** 0.5, rel=1e-4)
+    for picture in ("report.png", "losses.png"):
+        with Image.open(run / picture) as image:
+            assert min(image.size) > 200
+            assert len(image.convert("RGB").getcolors(10**6)) > 50
+    parts = json.loads((run / "split.json").read_text())
+    assert len(parts["test"]) == 5
+    assert not set(parts["train"]) & set(parts["val"])
+
+
+def test_the_saved_config_repeats_the_run(run, tmp_path):
+    main(["fit", "--config", str(run / "config.yaml"), f"--trainer.logger.init_args.save_dir={tmp_path}"])
+    again = json.loads((tmp_path / "biq2021" / "version_0" / "metrics.json").read_text())
+    assert again["metrics"] == json.loads((run / "metrics.json").read_text())["metrics"]
+
+
+def test_test_and_predict_from_a_checkpoint(run, biq2021_root, tmp_path, capsys):
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    options = ["--config", str(run / "config.yaml"), f"--ckpt_path={checkpoint}"]
+    main(["test", *options, f"--trainer.logger.init_args.save_dir={tmp_path / 'test'}"])
+    again = json.loads((tmp_path / "test" / "biq2021" / "version_0" / "metrics.json").read_text())
+    assert again["metrics"] == json.loads((run / "metrics.json").read_text())["metrics"]
+    main(
+        ["predict", *options, f"--trainer.logger.init_args.save_dir={tmp_path / 'predict'}"]
+        + ["--data", "FolderDataModule", f"--data.root={biq2021_root / 'Images'}", "--data.crop_size=32"]
+        + ["--data.eval_crops=5", "--data.num_workers=0"]
+    )
+    with (run / "predictions.csv").open(newline="") as file:
+        tested = {Path(row["path"]).name: row["score"] for row in csv.DictReader(file)}
+    with (tmp_path / "predict" / "biq2021" / "version_0" / "predictions.csv").open(newline="") as file:
+        predicted = {row["path"]: row for row in csv.DictReader(file)}
+    assert len(predicted) == 18
+    assert all(row["human_score"] == "" for row in predicted.values())
+    for name, score in tested.items():
+        assert float(predicted[name]["score"]) == pytest.approx(float(score), abs=2e-6)
+
+
+def test_a_replaced_option_is_printed(run, biq2021_root, tmp_path, capsys):
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    more = [f"--ckpt_path={checkpoint}", "--model.lr=0.5", "--trainer.max_epochs=3", "--test_after_fit=false"]
+    fit(biq2021_root, tmp_path, *more)
+    assert "model.lr: 0.001 from the checkpoint replaces 0.5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_evaluation_without_a_checkpoint_is_refused(command, biq2021_root):
+    config = str(CONFIGS / "biq2021.yaml")
+    with pytest.raises(SystemExit, match=f"{command} needs trained weights: give --ckpt_path"):
+        main([command, "--config", config, f"--data.root={biq2021_root}", *TINY])
+
+
+def test_errors_speak_to_the_user(tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        fit(tmp_path / "nowhere", tmp_path)
+    assert "nowhere does not exist" in str(stop.value.code)
+    assert "set data.root" in str(stop.value.code)
+
+
+def test_missing_weights_are_refused(biq2021_root, tmp_path):
+    with pytest.raises(SystemExit, match=r"none\.safetensors: no such weights file"):
+        fit(biq2021_root, tmp_path, "--model.pretrained=none.safetensors")
+
+
+def test_a_corrupt_image_stops_the_run_by_name(tmp_path):
+    from data.biq2021 import write_biq2021
+
+    root = write_biq2021(tmp_path / "biq")
+    broken = sorted((root / "Images").iterdir())[0]
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(SystemExit, match=r"ss00 \(1000\)\.jpg: corrupt or cut off"):
+        fit(root, tmp_path)
+    with pytest.raises(SystemExit, match=r"ss00 \(1000\)\.jpg: corrupt or cut off"):
+        fit(root, tmp_path / "workers", "--data.num_workers=1")
+
+
+def test_a_dry_run_leaves_no_run_behind(biq2021_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit(biq2021_root, tmp_path / "runs", "--trainer.fast_dev_run=true")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_two_runs_give_the_same_weights(run, biq2021_root, tmp_path):
+    again = fit(biq2021_root, tmp_path, "--data.num_workers=2")
+    first, second = (torch.load(r / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for r in (run, again))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_the_module_runs():
+    shown = subprocess.run([sys.executable, "-m", "lml_iqa", "--help"], capture_output=True, text=True, check=True)
+    for command in ("fit", "validate", "test", "predict"):
+        assert command in shown.stdout
+
+
+def test_import_has_no_side_effects_and_exposes_the_public_names():
+    script = """
+import logging, os, sys
+before = dict(os.environ), list(logging.getLogger().handlers)
+import lml_iqa
+assert (dict(os.environ), list(logging.getLogger().handlers)) == before
+assert not {"torch", "lightning", "timm", "wandb", "albumentations"} & set(sys.modules)
+for name in lml_iqa.__all__:
+    assert getattr(lml_iqa, name).__name__ == name, name
+assert logging.getLogger().handlers == before[1]
+try:
+    lml_iqa.nothing
+except AttributeError as error:
+    assert "nothing" in str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
