@@ -47,11 +47,11 @@ class QualityScores:
     n: int
 
     def as_dict(self) -> dict[str, float]:
-        """The six figures by name, without the facts about how they came about."""
-        return {name: getattr(self, name) for name in FIGURES}
+        """The figures by name; ``fit_converged`` is 1, or 0 where the fitted figures are the raw ones."""
+        return {name: float(getattr(self, name)) for name in FIGURES}
 
 
-FIGURES = ("srcc", "plcc", "plcc_fitted", "krcc", "rmse", "rmse_fitted")
+FIGURES = ("srcc", "plcc", "plcc_fitted", "krcc", "rmse", "rmse_fitted", "fit_converged")
 
 
 def evaluate(prediction: npt.ArrayLike, mos: npt.ArrayLike) -> QualityScores:

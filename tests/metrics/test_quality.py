@@ -24,7 +24,7 @@ from lml_iqa.metrics import (
     srcc,
 )
 
-NAMES = {"srcc", "plcc", "plcc_fitted", "krcc", "rmse", "rmse_fitted"}
+NAMES = {"srcc", "plcc", "plcc_fitted", "krcc", "rmse", "rmse_fitted", "fit_converged"}
 N = 23
 
 
@@ -61,6 +61,7 @@ class TestEvaluate:
             "krcc": krcc(prediction, mos),
             "rmse": rmse(prediction, mos),
             "rmse_fitted": rmse(fitted, mos),
+            "fit_converged": 1.0,
         }
         assert scores.plcc_fitted > scores.plcc
         assert scores.rmse_fitted < 10 < scores.rmse
