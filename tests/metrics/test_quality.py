@@ -170,7 +170,7 @@ class TestMetric:
         metric.update(prediction, prediction.sigmoid() + torch.randn(40_000, generator=generator), torch.arange(40_000))
         start = time.process_time()
         metric.compute()
-        assert time.process_time() - start < 1
+        assert time.process_time() - start < 10  # torchmetrics' own Kendall takes more than 20
 
 
 class TestHalfPrecision:
