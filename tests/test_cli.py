@@ -22,6 +22,7 @@ TINY = [
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--data.crop_size=32",
+    "--data.eval_crops=4",
     "--data.batch_size=4",
     "--data.num_workers=0",
 ]
