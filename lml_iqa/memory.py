@@ -13,9 +13,9 @@ _TENSOR = 2**30  # bytes: larger than the activations of any step on a CPU
 def keep_freed_memory() -> bool:
     """Let glibc's allocator reuse the memory of large tensors instead of returning it to the kernel.
 
-    By default each activation of more than 32 MB is mapped afresh and zeroed page by page at every step. On two CPU
-    cores that took half of the time of a training step (``benchmarks/memory_reuse.py``). The process keeps its peak
-    memory until it ends. Only programs should call this, libraries not: it holds for the whole process.
+    By default each large activation is mapped afresh and zeroed page by page at every step, which made a training step
+    on two CPU cores 1.4 times as long (``benchmarks/memory_reuse.py``). The process keeps its peak memory until it
+    ends. Only programs should call this, libraries not: it holds for the whole process.
 
     Returns:
         Whether the C library is glibc and took the setting; elsewhere nothing changes.
