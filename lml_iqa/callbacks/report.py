@@ -37,7 +37,7 @@ class Report(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The curves so far, so that a resumed run draws them whole."""
-        return {"losses": {term: torch.stack(values).cpu() for term, values in self._losses.items()}}
+        return {"losses": self._curves()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the curves of the run that is resumed."""
@@ -62,7 +62,7 @@ class Report(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the losses."""
         if writes_files(trainer) and self._losses:
-            curves = {term: torch.stack(values).cpu().numpy() for term, values in self._losses.items()}
+            curves = {term: values.numpy() for term, values in self._curves().items()}
             draw_losses(run_folder(trainer) / "losses.png", curves)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -103,7 +103,7 @@ class Report(Callback):
         _write_predictions(folder / "predictions.csv", data, scored)
         draw_report(folder / "report.png", data.table, scored, metrics, data.crop_size, self.photographs)
         print(
-            f"\n{data.table.name}, {len(scored)} test images never trained on\n"
+            f"\n{data.table.name}, {len(scored)} test images\n"
             + "".join(f"  {k.removeprefix('test/'):12} {v:8.4f}\n" for k, v in metrics.items())
             + f"checkpoint  {trainer.ckpt_path}\nreport      {folder / 'report.png'}\n"
             + f"scores      {folder / 'predictions.csv'}"
@@ -117,6 +117,10 @@ class Report(Callback):
             folder.mkdir(parents=True, exist_ok=True)
             _write_predictions(folder / "predictions.csv", _data_module(trainer), scored)
             print(f"\nscores of {len(scored)} images  {folder / 'predictions.csv'}")
+
+    def _curves(self) -> dict[str, Tensor]:
+        """Each term's values on the CPU: after a resume the old ones lie there, the new ones on the device."""
+        return {term: torch.stack([value.cpu() for value in values]) for term, values in self._losses.items()}
 
     def _gather(self) -> dict[int, ScoredImage]:
         """All processes' images by row, sorted."""

@@ -145,6 +145,8 @@ class LMLTask(LightningModule):
         }.items():
             if not 0 <= value <= 1:
                 raise ValueError(f"model.{name} must lie in 0..1, not {value}")
+        if lambda_manifold < 0 or lambda_mutual < 0:
+            raise ValueError(f"weights of loss terms must not be negative: {lambda_manifold=}, {lambda_mutual=}")
         self.save_hyperparameters(ignore=["initial_weights"])
         self.pair = LMLPair(
             LMLNetwork(

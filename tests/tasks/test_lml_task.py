@@ -243,7 +243,9 @@ def test_fine_tuning_takes_weights_and_no_options(biq2021_root, tmp_path):
         make_task(initial_weights=str(tmp_path / "b.pth"))
 
 
-@pytest.mark.parametrize("option", [{"mutual_ramp": 1.5}, {"teacher_momentum": -0.1}, {"warmup": 2.0}])
+@pytest.mark.parametrize(
+    "option", [{"mutual_ramp": 1.5}, {"teacher_momentum": -0.1}, {"warmup": 2.0}, {"lambda_mutual": -1.0}]
+)
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ValueError, match=next(iter(option))):
         make_task(**option)
