@@ -4,11 +4,13 @@ import csv
 import json
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from data.benchmarks import LAYOUTS
 from PIL import Image
 
 from lml_iqa.cli import main
@@ -43,15 +45,45 @@ def run(biq2021_root, tmp_path_factory):
     return fit(biq2021_root, tmp_path_factory.mktemp("run"))
 
 
-@pytest.mark.parametrize("config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
-def test_shipped_configs_parse(config, biq2021_root, capsys):
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configs_parse(config, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", str(config), f"--data.root={biq2021_root}", "--print_config"])
+        main(["fit", "--config", str(config), f"--data.root={tmp_path}", "--print_config"])
     assert stop.value.code == 0
     resolved = yaml.safe_load(capsys.readouterr().out)
     given = yaml.safe_load(config.read_text())
-    for name, value in given["model"].items():
-        assert resolved["model"][name] == value
+    for part in (("model",), ("data", "init_args"), ("trainer",)):
+        for name, value in reduce(dict.__getitem__, part, given).items():
+            if not isinstance(value, (dict, list)):
+                assert reduce(dict.__getitem__, part, resolved)[name] == value
+
+
+@pytest.mark.parametrize("overlay", sorted((CONFIGS / "trainer").glob("*.yaml")), ids=lambda p: p.stem)
+def test_trainer_overlays_change_what_they_name_and_nothing_else(overlay, tmp_path, capsys):
+    def resolved(*more):
+        with pytest.raises(SystemExit):
+            main(["fit", "--config", str(CONFIGS / "tid2013.yaml"), *more, f"--data.root={tmp_path}", "--print_config"])
+        return yaml.safe_load(capsys.readouterr().out)
+
+    plain, changed = resolved(), resolved("--config", str(overlay))
+    given = yaml.safe_load(overlay.read_text())
+    plain["trainer"].update(given["trainer"])
+    plain["data"]["init_args"].update(given.get("data", {}).get("init_args", {}))
+    assert changed == plain
+
+
+@pytest.mark.parametrize("name", ["live", "csiq", "tid2013", "kadid10k", "livec", "koniq10k", "flive", "spaq"])
+def test_every_set_trains(name, tmp_path, monkeypatch):
+    """The real command line on a tiny tree of each set; the encoder is one that tests can have without a download."""
+    layout = next(layout for layout in LAYOUTS if layout.startswith(name))
+    root = LAYOUTS[layout](tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    main(
+        ["fit", "--config", str(CONFIGS / f"{name}.yaml"), "--config", str(CONFIGS / "trainer" / "cpu.yaml")]
+        + [f"--data.root={root}", "--trainer.fast_dev_run=true", "--data.num_workers=0", f"--data.cache={tmp_path}"]
+        + ["--model.backbone=test_vit", "--model.pretrained=false", "--model.decoder_heads=4"]
+    )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_leaves_everything_it_needs_to_be_trusted(run, biq2021_root):

@@ -1,12 +1,16 @@
 """What the README shows works."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
 import yaml
 from data.biq2021 import TRAIN
 from lightning.pytorch import Trainer
+from PIL import Image
 
 from lml_iqa import BIQ2021DataModule
 from lml_iqa.cli import main
@@ -28,7 +32,7 @@ def test_the_two_commands_are_those_that_ci_runs():
 
 
 def test_the_model_works_in_another_lightning_project(biq2021_root, tmp_path):
-    (code,) = blocks("python")
+    code = next(code for code in blocks("python") if "MyQualityModel" in code)
     names = {}
     exec(code, names)
     model = names["MyQualityModel"]("test_vit", pretrained=False, decoder_heads=4)
@@ -41,6 +45,31 @@ def test_the_model_works_in_another_lightning_project(biq2021_root, tmp_path):
     assert any(not torch.equal(a, b) for a, b in zip(before, model.pair.teacher.parameters(), strict=True))
     scores = trainer.predict(model, dataloaders=data.predict_dataloader())
     assert sum(len(score) for score, _ in scores) == 18
+
+
+def test_adding_a_data_set(tmp_path):
+    code = next(code for code in blocks("python") if "HolidaySnaps" in code)
+    command = next(line for line in "".join(blocks("bash")).splitlines() if "HolidaySnaps" in line)
+    (tmp_path / "holiday.py").write_text(code)
+    photos = tmp_path / "snaps" / "photos_small"
+    photos.mkdir(parents=True)
+    rows = {f"{i}.png": 1 + i / 2 for i in range(8)}
+    for name in rows:
+        Image.effect_noise((40, 32), 50).save(photos / name)
+    labels = photos.parent / "metadata" / "scores.csv"
+    labels.parent.mkdir()
+    labels.write_text("photo,mos\n" + "".join(f"{name.upper()},{mos}\n" for name, mos in rows.items()))
+    args = command.replace("configs/", f"{ROOT}/configs/").replace("DIR", "snaps").split()
+    tiny = ["--model.backbone=test_vit", "--model.pretrained=false", "--model.decoder_heads=4", "--data.crop_size=32"]
+    done = subprocess.run(
+        [sys.executable, *args[1:], *tiny, "--data.num_workers=0", "--trainer.max_epochs=1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    split = json.loads((tmp_path / "runs" / "biq2021" / "version_0" / "split.json").read_text())
+    assert sorted([*split["train"], *split["val"], *split["test"]]) == sorted(rows)
 
 
 def test_training_on_own_ratings(biq2021_root, tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from lml_iqa.datasets.images import read_image
 from lml_iqa.datasets.table import ImageTable
 from lml_iqa.transforms.crops import pad_to
 
@@ -76,7 +75,7 @@ def draw_report(
 
 
 def _draw_crops(axes: Axes, table: ImageTable, row: int, image: ScoredImage, crop_size: int) -> None:
-    axes.imshow(pad_to(read_image(table.path(row)), crop_size))
+    axes.imshow(pad_to(table.read(row), crop_size))
     salient = int(image.saliency.argmax())
     for k, (y, x) in enumerate(image.positions):
         color, width = ("yellow", 2.5) if k == salient else ("white", 0.5)

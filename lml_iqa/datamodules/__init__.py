@@ -1,9 +1,35 @@
 """One data module a data set, on one base."""
 
 from lml_iqa.datamodules.base import IQADataModule
-from lml_iqa.datamodules.biq2021 import BIQ2021DataModule
+from lml_iqa.datamodules.benchmarks import (
+    BenchmarkDataModule,
+    BIQ2021DataModule,
+    CSIQDataModule,
+    FLIVEDataModule,
+    KADID10kDataModule,
+    KonIQ10kDataModule,
+    LIVECDataModule,
+    LIVEDataModule,
+    SPAQDataModule,
+    TID2013DataModule,
+)
 from lml_iqa.datamodules.folder import FolderDataModule
 from lml_iqa.datamodules.synthetic import SyntheticDataModule
 from lml_iqa.datamodules.table import TableDataModule
 
-__all__ = ["BIQ2021DataModule", "FolderDataModule", "IQADataModule", "SyntheticDataModule", "TableDataModule"]
+__all__ = [
+    "BIQ2021DataModule",
+    "BenchmarkDataModule",
+    "CSIQDataModule",
+    "FLIVEDataModule",
+    "FolderDataModule",
+    "IQADataModule",
+    "KADID10kDataModule",
+    "KonIQ10kDataModule",
+    "LIVECDataModule",
+    "LIVEDataModule",
+    "SPAQDataModule",
+    "SyntheticDataModule",
+    "TID2013DataModule",
+    "TableDataModule",
+]

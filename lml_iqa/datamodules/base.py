@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lml_iqa.datasets.crops import CropBatch, EpochSampler, GridCropDataset, RandomCropDataset, ShareSampler
 from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.resized import ResizedImages
 from lml_iqa.datasets.splits import Split, SplitRule, make_split
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
@@ -36,6 +39,9 @@ class IQADataModule(LightningDataModule, abc.ABC):
             a single row or column.
         crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
         flip: Whether training crops are mirrored left to right with probability 1/2.
+        short_side: Bring larger images to this short side, in pixels, aspect kept, before anything else; once, kept in
+            ``cache``. Default: images as they are.
+        cache: Folder for what is made from images and kept; default the user's cache folder.
         split: A rule (``auto``, ``reference``, ``random``, ``official``) or the path of a ``split.json`` of a run.
         split_seed: Seed of the split.
         test_fraction: Share of the images or references in the test part, where the rule draws one.
@@ -52,6 +58,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
         eval_crops: int = 9,
         crop_size: int = 224,
         flip: bool = True,
+        short_side: int | None = None,
+        cache: Path | None = None,
         split: SplitRule | Path = "auto",
         split_seed: int = 0,
         test_fraction: float = 0.2,
@@ -65,6 +73,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             "crops": crops,
             "eval_crops": eval_crops,
             "crop_size": crop_size,
+            "short_side": 1 if short_side is None else short_side,
         }.items():
             if value < 1:
                 raise ValueError(f"data.{name} must be at least 1, not {value}")
@@ -76,6 +85,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
         self.eval_crops = eval_crops
         self.crop_size = crop_size
         self.flip = flip
+        self.short_side = short_side
+        self.cache = user_cache_path("lml_iqa") if cache is None else cache.expanduser()
         self.split_rule = split
         self.split_seed = split_seed
         self.test_fraction = test_fraction
@@ -94,6 +105,9 @@ class IQADataModule(LightningDataModule, abc.ABC):
         """The data set's rows; read on first use."""
         if self._table is None:
             self._table = self.load_table()
+            if self.short_side is not None:
+                resized = ResizedImages(self.short_side, self.cache / "resized")
+                self._table = dataclasses.replace(self._table, resized=resized)
             _log.info("%s: %d images from %s", self._table.name, len(self._table), self._table.source)
         return self._table
 
@@ -133,6 +147,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             "split_seed": self.split.seed,
             "crop_size": self.crop_size,
             "eval_crops": self.eval_crops,
+            "short_side": self.short_side,
         }
 
     def setup(self, stage: str) -> None:

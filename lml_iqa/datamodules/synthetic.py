@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datasets.synthetic import folder_photographs, load_synthetic, packaged_photographs
 from lml_iqa.datasets.table import ImageTable
@@ -20,7 +18,6 @@ class SyntheticDataModule(IQADataModule):
     Args:
         root: Folder of clean photographs; default those that come with scikit-image, scikit-learn and matplotlib.
         types: TID2013 distortion types, 1..24; default all.
-        cache: Folder that keeps the rendered images; default the user's cache folder.
         render_seed: Seed of the noise in the images.
         kwargs: See :class:`~lml_iqa.datamodules.base.IQADataModule`.
     """
@@ -30,14 +27,12 @@ class SyntheticDataModule(IQADataModule):
         root: Path | None = None,
         *,
         types: list[int] | None = None,
-        cache: Path | None = None,
         render_seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.root = root
         self.types = types if types is not None else list(range(1, 25))
-        self.cache = cache if cache is not None else user_cache_path("lml_iqa") / "synthetic"
         self.render_seed = render_seed
 
     def prepare_data(self) -> None:
@@ -47,4 +42,4 @@ class SyntheticDataModule(IQADataModule):
     def load_table(self) -> ImageTable:
         """Render the images where they are not, and label them."""
         photographs = packaged_photographs() if self.root is None else folder_photographs(self.root)
-        return load_synthetic(photographs, self.types, self.cache.expanduser(), self.render_seed)
+        return load_synthetic(photographs, self.types, self.cache / "synthetic", self.render_seed)

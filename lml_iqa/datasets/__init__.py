@@ -1,24 +1,47 @@
 """From label files to tables, splits and crops."""
 
-from lml_iqa.datasets.biq2021 import load_biq2021
+from lml_iqa.datasets.benchmark import Benchmark, Listing
+from lml_iqa.datasets.biq2021 import BIQ2021
 from lml_iqa.datasets.crops import CropBatch, GridCropDataset, RandomCropDataset
+from lml_iqa.datasets.csiq import CSIQ
 from lml_iqa.datasets.csv_table import load_csv_table
 from lml_iqa.datasets.errors import DatasetError, ImageReadError
+from lml_iqa.datasets.flive import FLIVE
 from lml_iqa.datasets.images import read_image
+from lml_iqa.datasets.kadid10k import KADID10k
+from lml_iqa.datasets.koniq10k import KonIQ10k
+from lml_iqa.datasets.live import LIVE
+from lml_iqa.datasets.livec import LIVEC
+from lml_iqa.datasets.spaq import SPAQ
 from lml_iqa.datasets.splits import Split, SplitRule, make_split
 from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.tid2013 import TID2013
+
+BENCHMARKS: tuple[type[Benchmark], ...] = (LIVE, CSIQ, TID2013, KADID10k, LIVEC, KonIQ10k, FLIVE, SPAQ, BIQ2021)
+"""Every published set that this package reads."""
 
 __all__ = [
+    "BENCHMARKS",
+    "BIQ2021",
+    "CSIQ",
+    "FLIVE",
+    "LIVE",
+    "LIVEC",
+    "SPAQ",
+    "TID2013",
+    "Benchmark",
     "CropBatch",
     "DatasetError",
     "GridCropDataset",
     "ImageReadError",
     "ImageTable",
+    "KADID10k",
+    "KonIQ10k",
+    "Listing",
     "RandomCropDataset",
     "ScoreScale",
     "Split",
     "SplitRule",
-    "load_biq2021",
     "load_csv_table",
     "make_split",
     "read_image",

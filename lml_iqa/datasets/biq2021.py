@@ -1,41 +1,54 @@
-"""BIQ2021: 12,000 authentic photographs with human opinion scores."""
+"""BIQ2021."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from lml_iqa.datasets.files import find_root, match_files
+from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.ratings import read_ratings
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.table import ScoreScale
 
 _LABELS = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
 
 
-def load_biq2021(root: str | Path) -> ImageTable:
-    """Read BIQ2021 from its own layout: ``Images/`` beside the two label files.
+class BIQ2021(Benchmark):
+    """BIQ2021: 12,000 authentic photographs of 512x512 pixels, taken for the set or collected from the web.
 
-    The set: 12,000 photographs of 512x512 pixels, taken for the set or collected from the web, rated by 30 people in
-    the laboratory; MOS 0..1, higher better; official split 10,000 / 2,000. Ahmed and Asif, "BIQ2021: a large-scale
-    blind image quality assessment database", Journal of Electronic Imaging 31(5), 2022.
-
-    File names hold spaces and parentheses, differ in case between list and disk, and the label files end each line
-    with empty columns.
-
-    Raises:
-        DatasetError: The folder, a label file, a column or a listed image is missing, or a score is not in 0..1.
+    - **Scores**: MOS 0..1, higher is better, given by 30 people in the laboratory.
+    - **Layout**: ``Images/`` and the two label files ``{Train,Test} (Images and MOS).csv``. File names hold spaces and
+      parentheses, differ in case between list and disk, and lines of the lists end with empty columns.
+    - **Split**: official 10,000 / 2,000.
+    - **Get it**: https://github.com/nisarahmedrana/BIQ2021.
+    - **Cite**: N. Ahmed, S. Asif, "BIQ2021: a large-scale blind image quality assessment database", Journal of
+      Electronic Imaging 31(5), 2022.
     """
-    folder = find_root(root, ["Images", *_LABELS.values()], "BIQ2021")
-    columns = {part: read_ratings(folder / name, "Image Name", ["MOS"]) for part, name in _LABELS.items()}
-    return ImageTable(
-        name="BIQ2021",
-        root=folder,
-        files=np.concatenate(
-            [match_files(folder, "Images", columns[part][0], listed_in=str(folder / _LABELS[part])) for part in _LABELS]
-        ),
-        scores=np.concatenate([columns[part][1]["MOS"] for part in _LABELS]),
-        scale=ScoreScale("MOS", 0.0, 1.0),
-        parts=np.concatenate([np.full(len(columns[part][0]), part) for part in _LABELS]),
-        source="Images/ with the official Train and Test label files",
-    )
+
+    name = "BIQ2021"
+    images = 12000
+    scale = ScoreScale("MOS", 0.0, 1.0)
+    labels_in = tuple(_LABELS.values())
+    images_in = ("Images",)
+    landmarks: ClassVar = {
+        "ss03 (1889).jpg": 0.0,
+        "ss03 (2190).jpg": 0.0043,
+        "ss03 (6262).jpg": 0.0519,
+        "ss03 (7635).jpg": 0.0683,
+        "ss03 (216).jpg": 0.9041,
+        "ss03 (2772).jpg": 0.9043,
+        "ss03 (7347).jpg": 0.9222,
+        "ss03 (2711).jpg": 0.9592,
+    }
+    access = "BIQ2021 is at https://github.com/nisarahmedrana/BIQ2021."
+
+    def read_labels(self) -> Listing:
+        """Read the two official label files."""
+        read = {part: read_ratings(self.find(file), "Image Name", ["MOS"]) for part, file in _LABELS.items()}
+        return Listing(
+            names=[name for names, _ in read.values() for name in names],
+            scores=np.concatenate([numbers["MOS"] for _, numbers in read.values()]),
+            scale=self.scale,
+            parts=[part for part, (names, _) in read.items() for _ in names],
+            listed_in=str(self.folder.root / "{Train,Test} (Images and MOS).csv"),
+        )

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from lml_iqa.datasets.images import read_image
 from lml_iqa.datasets.table import ImageTable
 from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions
 
@@ -55,7 +54,7 @@ class GridCropDataset(Dataset[CropBatch]):
     def __getitem__(self, index: int) -> CropBatch:
         """Decode image ``rows[index]`` and cut its grid of crops."""
         row = int(self.rows[index])
-        image = pad_to(read_image(self.table.path(row)), self.crop_size)
+        image = pad_to(self.table.read(row), self.crop_size)
         positions = grid_positions(image.shape[0], image.shape[1], self.crop_size, self.crops)
         return self._batch(row, cut_crops(image, positions, self.crop_size), positions)
 
@@ -96,7 +95,7 @@ class RandomCropDataset(GridCropDataset):
         epoch, position = index
         row = int(self.rows[position])
         rng = np.random.default_rng([self.seed, epoch, row])
-        image = pad_to(read_image(self.table.path(row)), self.crop_size)
+        image = pad_to(self.table.read(row), self.crop_size)
         positions = random_positions(image.shape[0], image.shape[1], self.crop_size, self.crops, rng)
         flips = rng.random(self.crops) < 0.5 if self.flip else None
         return self._batch(row, cut_crops(image, positions, self.crop_size, flips), positions)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.files import find_root, match_files
+from lml_iqa.datasets.files import CaseFolder, find_root, match_files
 from lml_iqa.datasets.ratings import parse_numbers, read_columns
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
@@ -44,7 +44,7 @@ def load_csv_table(
         DatasetError: The file, a column or an image is missing, a score is no number or off the scale, all scores
             are equal.
     """
-    folder = find_root(root, [], "table")
+    folder = find_root(root, "table")
     file = folder / labels if (folder / labels).exists() else Path(labels)
     columns = [c for c in (path_column, score_column, reference_column, split_column) if c is not None]
     table = read_columns(file, columns)
@@ -59,7 +59,7 @@ def load_csv_table(
     return ImageTable(
         name=name or file.stem,
         root=folder,
-        files=match_files(folder, ".", table[path_column], listed_in=str(file)),
+        files=match_files(CaseFolder(folder), table[path_column], listed_in=str(file)),
         scores=scores,
         scale=ScoreScale("MOS" if higher_is_better else "DMOS", low, high, higher_is_better),
         references=np.array(table[reference_column]) if reference_column is not None else None,

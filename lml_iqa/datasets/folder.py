@@ -42,7 +42,7 @@ def load_folder(root: str | Path) -> ImageTable:
     Raises:
         DatasetError: The folder does not exist or holds no image.
     """
-    folder = find_root(root, [], "folder")
+    folder = find_root(root, "folder")
     files = np.array(list_images(folder), dtype=np.str_)
     return ImageTable(
         name=folder.resolve().name,

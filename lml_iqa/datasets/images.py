@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lml_iqa.datasets.errors import ImageReadError
 
@@ -27,11 +29,28 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         ImageReadError: The file is missing, is no image, is cut off or corrupt, is larger than Pillow's safety limit,
             or holds numbers with no known black and white (floating point, 32-bit integers).
     """
+    with _readable(path), Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        # Transposing forgets the format.
+        return np.asarray(_to_rgb(image, opened.format, path))
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image as a viewer shows it, in pixels, from its header: nothing is decoded.
+
+    Raises:
+        ImageReadError: The file is missing or no image.
+    """
+    with _readable(path), Image.open(path) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (opened.width, opened.height) if turned else (opened.height, opened.width)
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    """Turns what can go wrong while a file is read into an error that names file and cure."""
     try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            # Transposing forgets the format.
-            return np.asarray(_to_rgb(image, opened.format, path))
+        yield
     except FileNotFoundError as error:
         raise ImageReadError(f"{path}: no such image; restore the file, or remove its row from the labels") from error
     except UnidentifiedImageError as error:

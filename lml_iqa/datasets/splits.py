@@ -39,8 +39,8 @@ class Split:
     data_digest: str
 
     def save(self, path: str | Path, table: ImageTable) -> None:
-        """Write the split as JSON: the files of each part, with rule, seed and the hash of the data."""
-        parts = {part: sorted(table.files[getattr(self, part)].tolist()) for part in ("train", "val", "test")}
+        """Write the split as JSON: the ids of each part, with rule, seed and the hash of the data."""
+        parts = {part: sorted(table.ids[getattr(self, part)].tolist()) for part in ("train", "val", "test")}
         head = {"dataset": table.name, "rule": self.rule, "seed": self.seed, "data_sha256": self.data_digest}
         Path(path).write_text(json.dumps({**head, **parts}, indent=1) + "\n", encoding="utf-8")
 
@@ -49,7 +49,7 @@ class Split:
         """Read a split that :meth:`save` wrote.
 
         Raises:
-            DatasetError: The file is not such a split, or belongs to other data (files, scores or references differ).
+            DatasetError: The file is not such a split, or belongs to other data (ids, scores or references differ).
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -67,15 +67,15 @@ class Split:
         listed = np.concatenate(list(parts.values()))
         if (
             len(np.unique(listed)) != len(listed)
-            or not np.isin(listed, table.files).all()
+            or not np.isin(listed, table.ids).all()
             or not all(map(len, parts.values()))
         ):
             raise DatasetError(
-                f"{path}: edited by hand: a part is empty, or a file stands twice or is none of {table.name}; "
+                f"{path}: edited by hand: a part is empty, or an image stands twice or is none of {table.name}; "
                 "use the file as a run saved it, or make a new split"
             )
-        order = np.argsort(table.files)
-        rows = {p: order[np.searchsorted(table.files, files, sorter=order)] for p, files in parts.items()}
+        order = np.argsort(table.ids)
+        rows = {p: order[np.searchsorted(table.ids, ids, sorter=order)] for p, ids in parts.items()}
         return cls(
             train=np.sort(rows["train"]),
             val=np.sort(rows["val"]),
@@ -121,7 +121,7 @@ def make_split(
     if rule == "reference" and table.references is None:
         raise DatasetError(f"{table.name} names no reference images; use split: random")
 
-    groups = table.references if table.references is not None and rule != "random" else table.files
+    groups = table.references if table.references is not None and rule != "random" else table.ids
     rng = np.random.default_rng(seed)
     if rule == "official" and table.parts is not None:
         test = table.parts == "test"

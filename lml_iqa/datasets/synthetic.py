@@ -68,7 +68,7 @@ def folder_photographs(root: str | Path) -> list[Path]:
     Raises:
         DatasetError: The folder does not exist or holds no image.
     """
-    folder = find_root(root, [], "synthetic")
+    folder = find_root(root, "synthetic")
     return [folder / name for name in list_images(folder)]
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.images import read_image
+from lml_iqa.datasets.resized import ResizedImages
 
 _SHOWN = 5  # how many offending rows an error message lists
 
@@ -67,6 +69,10 @@ class ImageTable:
         types: (n,) distortion type of each image, or None.
         levels: (n,) int64 distortion level of each image, or None.
         parts: (n,) official part of each image, ``"train"``, ``"val"``, ``"test"`` or ``""`` (in none), or None.
+        ids: (n,) name of each image that does not depend on where and how it lies on this disk: what a split is made
+            from and stored with. Default ``files``.
+        resized: Where images are brought to a smaller size before anything else sees them; None to take them as they
+            are.
         source: Which layout and label file the table was read from; travels into logs and checkpoints.
         rated: False for images that nobody rated, which can only be scored; their ``scores`` are NaN.
 
@@ -84,22 +90,27 @@ class ImageTable:
     types: NDArray[np.str_] | None = None
     levels: NDArray[np.int64] | None = None
     parts: NDArray[np.str_] | None = None
+    ids: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_), kw_only=True)
+    resized: ResizedImages | None = field(default=None, kw_only=True)
     source: str = field(default="", kw_only=True)
     rated: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.files) == 0:
             raise DatasetError(f"{self._where}: the table has no rows; give a label file with at least one rated image")
-        for column in ("scores", "references", "types", "levels", "parts"):
+        if len(self.ids) == 0:
+            object.__setattr__(self, "ids", self.files)
+        for column in ("scores", "references", "types", "levels", "parts", "ids"):
             values = getattr(self, column)
             if values is not None and len(values) != len(self.files):
                 raise DatasetError(f"{self._where}: {len(self.files)} files but {len(values)} {column}")
         if self.rated:
             self._check_scores()
-        _, first, counts = np.unique(self.files, return_index=True, return_counts=True)
-        repeated = np.zeros(len(self.files), dtype=bool)
-        repeated[first[counts > 1]] = True
-        self._refuse(repeated, "is listed more than once", "keep one row per image (average its scores)")
+        for names in (self.files, self.ids):
+            _, first, counts = np.unique(names, return_index=True, return_counts=True)
+            repeated = np.zeros(len(names), dtype=bool)
+            repeated[first[counts > 1]] = True
+            self._refuse(repeated, "is listed more than once", "keep one row per image (average its scores)")
         if self.parts is not None:
             self._refuse(
                 ~np.isin(self.parts, ["train", "val", "test", ""]),
@@ -134,10 +145,18 @@ class ImageTable:
         """Absolute path of one row's image."""
         return self.root / str(self.files[row])
 
+    def read(self, row: int) -> NDArray[np.uint8]:
+        """Decode one row's image to (H, W, 3) RGB, at the size that it is scored at.
+
+        Raises:
+            ImageReadError: See :func:`~lml_iqa.datasets.images.read_image`.
+        """
+        return read_image(self.path(row)) if self.resized is None else self.resized.read(self.path(row))
+
     def digest(self) -> str:
-        """SHA-256 (hex) over files, scores and references, whatever the row order and the folder they lie in."""
+        """SHA-256 (hex) over ids, scores and references, whatever the row order and the folder they lie in."""
         hasher = hashlib.sha256()
         references = self.references if self.references is not None else np.full(len(self), "")
-        for row in np.argsort(self.files, kind="stable"):
-            hasher.update(f"{self.files[row]}\t{float(self.scores[row])!r}\t{references[row]}\n".encode())
+        for row in np.argsort(self.ids, kind="stable"):
+            hasher.update(f"{self.ids[row]}\t{float(self.scores[row])!r}\t{references[row]}\n".encode())
         return hasher.hexdigest()

@@ -163,6 +163,7 @@ def test_provenance(data):
         "split_seed": 3,
         "crop_size": 16,
         "eval_crops": 4,
+        "short_side": None,
     }
 
 

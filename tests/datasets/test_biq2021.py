@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from data.biq2021 import TEST, TRAIN, UPPER_CASE
 
-from lml_iqa.datasets import DatasetError, load_biq2021, make_split, read_image
+from lml_iqa.datasets import BIQ2021, DatasetError, make_split, read_image
 
 
 @pytest.fixture
@@ -15,12 +15,12 @@ def copy(biq2021_root, tmp_path):
 
 def refused(root):
     with pytest.raises(DatasetError) as error:
-        load_biq2021(root)
+        BIQ2021(root).load()
     return str(error.value)
 
 
 def test_rows(biq2021_root):
-    table = load_biq2021(biq2021_root)
+    table = BIQ2021(biq2021_root).load()
     listed = {**TRAIN, **TEST}
     on_disk = [f"Images/{n.replace('.jpg', '.JPG') if n == UPPER_CASE else n}" for n in listed]
     assert table.files.tolist() == on_disk
@@ -33,31 +33,32 @@ def test_rows(biq2021_root):
 
 
 def test_official_split(biq2021_root):
-    split = make_split(load_biq2021(biq2021_root))
+    split = make_split(BIQ2021(biq2021_root).load())
     assert split.rule == "official"
     assert split.test.tolist() == list(range(len(TRAIN), len(TRAIN) + len(TEST)))
     assert len(split.val) == 1  # a tenth of 13
     assert sorted([*split.train, *split.val]) == list(range(len(TRAIN)))
 
 
-@pytest.mark.parametrize("name", ["Images", "Train (Images and MOS).csv", "Test (Images and MOS).csv"])
-def test_missing_part_of_the_layout(copy, name):
-    (copy / name).rename(copy / "elsewhere")
+def test_missing_images_folder(copy):
+    (copy / "Images").rename(copy / "elsewhere")
     message = refused(copy)
-    assert f"{copy} lacks {name!r} (found: " in message
+    assert f"none of them lies in {copy / 'Images'} (found: " in message
     assert "elsewhere" in message
-    assert "set data.root to the folder that holds them" in message
+    assert "unpack the images there" in message
 
 
-def test_one_folder_too_high(copy):
-    assert "(found: BIQ2021); set data.root" in refused(copy.parent)
+@pytest.mark.parametrize("name", ["Train (Images and MOS).csv", "Test (Images and MOS).csv"])
+def test_missing_label_file(copy, name):
+    (copy / name).rename(copy / "elsewhere")
+    assert f"{copy} lacks {name!r} (found: Images, " in refused(copy)
 
 
 def test_missing_image(copy):
     name = list(TEST)[2]
     (copy / "Images" / name).unlink()
     assert refused(copy) == (
-        f"{copy / 'Test (Images and MOS).csv'} lists 1 of 5 images that are not in {copy / 'Images'}: {name}; "
+        f"{copy / '{Train,Test} (Images and MOS).csv'} lists 1 of 18 images that are not in {copy}: Images/{name}; "
         "unpack the data set again, or remove their rows"
     )
 
@@ -82,7 +83,7 @@ def test_image_in_both_parts(copy):
 
 def test_genuine_images(shared_data):
     root = shared_data / "BIQ2021"
-    table = load_biq2021(root)
+    table = BIQ2021(root).load()
     assert len(table) == 4000
     assert (table.parts == "train").sum() == 3201
     assert (table.parts == "test").sum() == 799

@@ -31,7 +31,7 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(photographs, tmp_path_factory):
-    return load_synthetic(photographs, TYPES, tmp_path_factory.mktemp("cache"), seed=0)
+    return load_synthetic(photographs, TYPES, tmp_path_factory.mktemp("cache") / "synthetic", seed=0)
 
 
 def test_every_photograph_comes_with_every_type_and_level(table, photographs):
@@ -89,7 +89,7 @@ def test_an_interrupted_rendering_leaves_nothing_that_looks_complete(photographs
 def test_no_clean_photograph_on_two_sides(photographs, table):
     for seed in range(20):
         data = SyntheticDataModule(
-            photographs[0].parent, types=TYPES, cache=table.root.parent, split_seed=seed, num_workers=0
+            photographs[0].parent, types=TYPES, cache=table.root.parents[1], split_seed=seed, num_workers=0
         )
         sides = [set(table.references[getattr(data.split, part)]) for part in ("train", "val", "test")]
         assert sum(map(len, sides)) == len(photographs)

@@ -1,0 +1,223 @@
+"""What the published sets of rated images have in common: a label file somewhere, images somewhere else."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from lml_iqa.datasets.download import Archive
+from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.files import CaseFolder, contents, find_root, match_files
+from lml_iqa.datasets.table import ImageTable, ScoreScale
+
+_DEPTH = 2  # folders below the given one in which a data set is looked for
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """What the label files of a data set say, before any image is looked for.
+
+    Attributes:
+        names: n file names, relative to the folder of the images.
+        scores: (n,) float64 scores in native units.
+        scale: Range and direction of ``scores``.
+        references: n names of the clean photographs, or None.
+        types: n distortion types, or None.
+        levels: n distortion levels, or None.
+        parts: n official parts (``train``, ``val``, ``test`` or empty), or None.
+        unrated: Further images of the set that lie beside these and are not rated (clean photographs, examples).
+        note: What else a reader of the log must know of these labels.
+        listed_in: The label files, for messages, where they are several.
+    """
+
+    names: Sequence[str]
+    scores: NDArray[np.float64]
+    scale: ScoreScale
+    references: Sequence[str] | None = None
+    types: Sequence[str] | None = None
+    levels: Sequence[int] | None = None
+    parts: Sequence[str] | None = None
+    unrated: frozenset[str] = frozenset()
+    note: str = ""
+    listed_in: str = ""
+
+
+class Benchmark(abc.ABC):
+    """A published data set on disk, in any of the layouts that people have it in.
+
+    A subclass states the facts below and reads its label files. The folder given may be the data set's own or up to two
+    above it; names are found without regard to case.
+
+    Attributes:
+        name: The name the field uses.
+        images: Number of rated images in the published label files.
+        scale: Native range and direction of the scores.
+        labels_in: Where the label file may lie below the data set's folder, the preferred one first.
+        images_in: Where the images may lie below the data set's folder, the preferred one first; ``{type}`` stands for
+            the distortion type.
+        landmarks: Scores that the published labels give to the set's best and worst images: they tell a reversed or
+            rescaled label file from the set's own.
+        archives: What ``download`` fetches; empty where it cannot.
+        access: How to get the set by hand.
+
+    Args:
+        root: The data set's folder, or one above it.
+
+    Raises:
+        DatasetError: The folder does not exist, or no label file lies in it.
+    """
+
+    name: ClassVar[str]
+    images: ClassVar[int]
+    scale: ClassVar[ScoreScale]
+    labels_in: ClassVar[tuple[str, ...]]
+    images_in: ClassVar[tuple[str, ...]]
+    landmarks: ClassVar[Mapping[str, float]] = {}
+    archives: ClassVar[tuple[Archive, ...]] = ()
+    access: ClassVar[str] = ""
+
+    def __init__(self, root: str | Path) -> None:
+        given = find_root(root, self.name)
+        homes = self.homes(given)
+        if not homes:
+            raise DatasetError(
+                f"{self.name}: no label file in {given} (found: {contents(given)}); "
+                f"set data.root to the folder that holds {' or '.join(map(repr, self.labels_in))}. {self.access}"
+            )
+        if len(homes) > 1:
+            raise DatasetError(
+                f"{self.name}: {given} holds the set more than once ({', '.join(map(str, homes))}); "
+                "set data.root to the one that is meant"
+            )
+        self.folder = CaseFolder(homes[0])
+        self.labels = self.find(*self.labels_in)
+
+    @classmethod
+    def homes(cls, root: Path) -> list[Path]:
+        """Folders that hold a label file of this set: ``root`` itself, else those nearest below it."""
+        level = [root]
+        for _ in range(_DEPTH + 1):
+            found = [folder for folder in level if any(CaseFolder(folder).find_file(name) for name in cls.labels_in)]
+            if found:
+                return found
+            level = [below for folder in level for below in _folders(folder)]
+        return []
+
+    @abc.abstractmethod
+    def read_labels(self) -> Listing:
+        """Read the label files. All that a further data set has to write, beside the facts.
+
+        Raises:
+            DatasetError: A label file is not what the set's should be.
+        """
+
+    def load(self) -> ImageTable:
+        """Read the labels and find every image.
+
+        Raises:
+            DatasetError: The labels are not this set's (unreadable, too many rows, reversed scores, scores off the
+                scale, an image listed twice), or an image is missing.
+        """
+        listing = self.read_labels()
+        if len(listing.names) > self.images:
+            raise DatasetError(
+                f"{self.labels}: lists {len(listing.names)} rated images, but {self.name} has {self.images}; "
+                "use the set's own label file, or TableDataModule for ratings of your own"
+            )
+        self._check_direction(listing)
+        images = self.image_folder(listing)
+        return ImageTable(
+            name=self.name,
+            root=self.folder.root,
+            files=match_files(
+                self.folder, self.paths(listing, images), listed_in=listing.listed_in or str(self.labels)
+            ),
+            scores=listing.scores,
+            scale=listing.scale,
+            references=_column(listing.references),
+            types=_column(listing.types),
+            levels=None if listing.levels is None else np.array(listing.levels, dtype=np.int64),
+            parts=_column(listing.parts),
+            ids=np.array([name.casefold() for name in listing.names], dtype=np.str_),
+            source="; ".join(
+                filter(None, [self.labels.name, "" if images == "." else f"images in {images}", listing.note])
+            ),
+        )
+
+    def image_folder(self, listing: Listing) -> str:
+        """The first of ``images_in`` that holds an image of the listing.
+
+        Raises:
+            DatasetError: None does.
+        """
+        for images in self.images_in:
+            if any(self.folder.find_file(path) for path in self.paths(listing, images)):
+                return images
+        raise DatasetError(
+            f"{self.labels} lists {len(listing.names)} images, and none of them lies in "
+            f"{' or '.join(str(self.folder.root / images) for images in self.images_in)} "
+            f"(found: {contents(self.folder.root)}); unpack the images there. {self.access}"
+        )
+
+    @staticmethod
+    def paths(listing: Listing, images: str) -> list[str]:
+        """Paths of the listed images below the data set's folder, if they lie in ``images``."""
+        types = listing.types if listing.types is not None else [""] * len(listing.names)
+        return [f"{images.format(type=kind)}/{name}" for kind, name in zip(types, listing.names, strict=True)]
+
+    def find(self, *names: str) -> Path:
+        """The first of some files that exists below the data set's folder.
+
+        Raises:
+            DatasetError: None does.
+        """
+        for name in names:
+            found = self.folder.find_file(name)
+            if found is not None:
+                return self.folder.root / found
+        raise DatasetError(
+            f"{self.name}: {self.folder.root} lacks {' or '.join(map(repr, names))} "
+            f"(found: {contents(self.folder.root)}); copy the file there. {self.access}"
+        )
+
+    def listed_landmarks(self, listing: Listing) -> Iterator[tuple[str, float, float]]:
+        """Name, listed score and published score of the landmarks in a listing."""
+        listed = {name.casefold(): float(score) for name, score in zip(listing.names, listing.scores, strict=True)}
+        for name, published in self.landmarks.items():
+            if name.casefold() in listed:
+                yield name, listed[name.casefold()], published
+
+    def reversed_landmark(self, listing: Listing) -> tuple[str, float, float] | None:
+        """The first landmark, where the scores of a listing run against the published ones."""
+        landmarks = list(self.listed_landmarks(listing))
+        if len(landmarks) < 4:  # fewer could be reversed by chance
+            return None
+        listed = listing.scale.to_unit(np.array([score for _, score, _ in landmarks]))
+        published = self.scale.to_unit(np.array([score for _, _, score in landmarks]))
+        return landmarks[0] if spearmanr(listed, published).statistic < -0.5 else None
+
+    def _check_direction(self, listing: Listing) -> None:
+        landmark = self.reversed_landmark(listing)
+        if landmark is not None:
+            name, listed, published = landmark
+            better = "higher" if listing.scale.higher_is_better else "lower"
+            raise DatasetError(
+                f"{self.labels}: the scores run the wrong way: {name} has {listed:g}, where {self.name} gives it "
+                f"{published:g} ({better} is better); use the set's own label file, or TableDataModule with "
+                "higher_is_better for ratings of your own"
+            )
+
+
+def _column(values: Sequence[str] | None) -> NDArray[np.str_] | None:
+    return None if values is None else np.array(values, dtype=np.str_)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))

@@ -1,0 +1,66 @@
+"""FLIVE (LIVE-FB)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import numpy as np
+
+from lml_iqa.datasets.benchmark import Benchmark, Listing
+from lml_iqa.datasets.images import read_size
+from lml_iqa.datasets.ratings import read_ratings
+from lml_iqa.datasets.table import ImageTable, ScoreScale
+
+TEST_ABOVE = 640
+"""Images with a side above so many pixels are the authors' test part."""
+
+
+class FLIVE(Benchmark):
+    """FLIVE (LIVE-FB, PaQ-2-PiQ): 39,810 authentic pictures of all sizes and shapes, the largest set.
+
+    - **Scores**: MOS 0..100 (0 .. 94.33, most of them 65 .. 80), higher is better, from Mechanical Turk.
+    - **Layout**: ``database/{voc_emotic_ava,blur_dataset,EE371R,...}/`` and ``labels_image.csv``.
+    - **Split**: official: images with a side over 640 pixels are the test part (1,827), three rows of ``EE371R`` are in
+      no part. The label file does not say so: :func:`with_official_parts` reads the images' sizes.
+    - **Get it**: https://github.com/baidut/PaQ-2-PiQ (scripts that fetch the pictures from their sources).
+    - **Cite**: Z. Ying et al., "From patches to pictures (PaQ-2-PiQ): mapping the perceptual space of picture quality",
+      CVPR 2020.
+    """
+
+    name = "FLIVE"
+    images = 39810
+    scale = ScoreScale("MOS", 0.0, 100.0)
+    labels_in = ("labels_image.csv", "database/labels_image.csv")
+    images_in = ("database", ".")
+    landmarks: ClassVar = {
+        "blur_dataset/motion0091.jpg": 0.0,
+        "blur_dataset/motion0076.jpg": 9.034,
+        "voc_emotic_ava/EMOTIC__COCO_train2014_000000547485.jpg": 9.656,
+        "voc_emotic_ava/AVA__687920.jpg": 9.706,
+        "voc_emotic_ava/AVA__466834.jpg": 92.39,
+        "voc_emotic_ava/AVA__124523.jpg": 92.705,
+        "voc_emotic_ava/JPEGImages__2009_004898.jpg": 93.109,
+        "blur_dataset/out_of_focus0478.jpg": 94.333,
+    }
+    access = "FLIVE is fetched with the scripts of https://github.com/baidut/PaQ-2-PiQ."
+
+    def read_labels(self) -> Listing:
+        """Read ``labels_image.csv``."""
+        names, numbers = read_ratings(self.labels, "name", ["mos"])
+        return Listing(names=names, scores=numbers["mos"], scale=self.scale)
+
+
+def with_official_parts(table: ImageTable) -> ImageTable:
+    """The table with its official parts, which the images' sizes tell: each header is read, a few seconds in all.
+
+    Raises:
+        ImageReadError: An image's size cannot be read.
+    """
+    with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
+        sizes = np.array(list(pool.map(read_size, (table.path(row) for row in range(len(table))))))
+    parts = np.where(sizes.max(axis=1) > TEST_ABOVE, "test", "train")
+    parts[np.char.startswith(table.ids, "ee371r/")] = ""
+    return dataclasses.replace(table, parts=parts)

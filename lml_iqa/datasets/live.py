@@ -1,0 +1,78 @@
+"""LIVE release 2."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+
+from lml_iqa.datasets.benchmark import Benchmark, Listing
+from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.ratings import read_matlab
+from lml_iqa.datasets.table import ScoreScale
+
+# The rows of the label files: so many of each folder, in this order, numbered from 1.
+_FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
+_FOLDER = "databaserelease2"
+
+
+class LIVE(Benchmark):
+    """LIVE Image Quality Assessment Database, release 2: 779 images of 29 photographs, distorted in 5 ways.
+
+    - **Distortions** (``types``): JPEG2000 ``jp2k`` 169, JPEG ``jpeg`` 175, white noise ``wn`` 145, Gaussian blur
+      ``gblur`` 145, JPEG2000 over a fading channel ``fastfading`` 145. Levels are continuous: the table has none.
+    - **Scores**: DMOS, *lower is better*. The realigned ones (``dmos_realigned.mat``, -2.64 .. 111.77), which the field
+      uses; ``dmos.mat`` (17.9 .. 84.5) only where they are not there, and the log says so. The two correlate .947.
+    - **Layout**: ``databaserelease2/{jp2k,jpeg,wn,gblur,fastfading,refimgs}/img{n}.bmp``, ``refnames_all.mat`` and the
+      label file beside them or one folder up. Of 982 rows 203 are copies of the photographs (``orgs``), left out.
+    - **Split**: 80/20 by photograph.
+    - **Get it**: from https://live.ece.utexas.edu/research/Quality/subjective.htm, with the password that the authors
+      send on request. Free for research, with their copyright notice.
+    - **Cite**: H. R. Sheikh, M. F. Sabir, A. C. Bovik, "A statistical evaluation of recent full reference image quality
+      assessment algorithms", IEEE Transactions on Image Processing 15(11), 2006.
+    """
+
+    name = "LIVE"
+    images = 779
+    scale = ScoreScale("DMOS", -3.0, 112.0, higher_is_better=False)
+    labels_in = tuple(
+        f"{place}{file}" for file in ("dmos_realigned.mat", "dmos.mat") for place in ("", f"{_FOLDER}/", "../")
+    )
+    images_in = (".", _FOLDER)
+    landmarks: ClassVar = {
+        "jpeg/img57.bmp": -2.64,
+        "jpeg/img13.bmp": -0.195,
+        "jpeg/img70.bmp": -0.128,
+        "jpeg/img64.bmp": 3.214,
+        "wn/img42.bmp": 107.65,
+        "jpeg/img164.bmp": 108.773,
+        "wn/img23.bmp": 109.627,
+        "wn/img20.bmp": 111.775,
+    }
+    access = (
+        "LIVE cannot be downloaded for you: ask its authors for the password "
+        "(https://live.ece.utexas.edu/research/Quality/subjective.htm) and unpack databaserelease2.zip."
+    )
+
+    def read_labels(self) -> Listing:
+        """Read DMOS, the references' names, and which rows are copies of references."""
+        realigned = self.labels.name.casefold() == "dmos_realigned.mat"
+        dmos = read_matlab(self.labels, "dmos_new" if realigned else "dmos").astype(np.float64)
+        copies = read_matlab(self.labels, "orgs") == 1
+        names_file = self.find("refnames_all.mat", f"{_FOLDER}/refnames_all.mat", "../refnames_all.mat")
+        references = read_matlab(names_file, "refnames_all")
+        rows = [(f"{folder}/img{n}.bmp", folder) for folder, count in _FOLDERS.items() for n in range(1, count + 1)]
+        for file, length in ((self.labels, len(dmos)), (self.labels, len(copies)), (names_file, len(references))):
+            if length != len(rows):
+                raise DatasetError(f"{file}: holds {length} rows where LIVE has {len(rows)}; use the set's own file")
+        rated = np.flatnonzero(~copies)
+        return Listing(
+            names=[rows[i][0] for i in rated],
+            scores=dmos[rated],
+            scale=self.scale if realigned else ScoreScale("DMOS", 0.0, 100.0, higher_is_better=False),
+            references=[PurePosixPath(references[i]).stem for i in rated],
+            types=[rows[i][1] for i in rated],
+            unrated=frozenset(rows[i][0] for i in np.flatnonzero(copies)),
+            note="realigned DMOS" if realigned else "DMOS as first released, not the realigned ones the field uses",
+        )

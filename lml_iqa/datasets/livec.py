@@ -1,0 +1,64 @@
+"""LIVE In the Wild Image Quality Challenge Database (LIVEC)."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+import numpy as np
+
+from lml_iqa.datasets.benchmark import Benchmark, Listing
+from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.ratings import read_matlab
+from lml_iqa.datasets.table import ScoreScale
+
+_EXAMPLE = re.compile(r"t\d+\.\w+", re.IGNORECASE)  # shown to the raters as examples, not part of the set
+
+
+class LIVEC(Benchmark):
+    """LIVE In the Wild Image Quality Challenge Database (LIVEC, CLIVE, ChallengeDB): 1,162 authentic phone photographs.
+
+    - **Scores**: MOS 0..100 (3.42 .. 92.43), higher is better, from 350,000 ratings on Mechanical Turk.
+    - **Layout**: ``Images/`` and ``Data/All{Images,MOS}_release.mat``. The first 7 of 1,169 rows are the examples that
+      raters were shown (``t1`` .. ``t7``, in ``Images/trainingImages``): left out.
+    - **Split**: 80/20 by image; there is no official one.
+    - **Get it**: on request from https://live.ece.utexas.edu/research/ChallengeDB/. Free for research, with the
+      authors' copyright notice.
+    - **Cite**: D. Ghadiyaram, A. C. Bovik, "Massive online crowdsourced study of subjective and objective picture
+      quality", IEEE Transactions on Image Processing 25(1), 2016.
+    """
+
+    name = "LIVEC"
+    images = 1162
+    scale = ScoreScale("MOS", 0.0, 100.0)
+    labels_in = ("Data/AllMOS_release.mat", "AllMOS_release.mat")
+    images_in = ("Images",)
+    landmarks: ClassVar = {
+        "673.JPG": 3.42,
+        "239.bmp": 3.498,
+        "734.JPG": 4.308,
+        "702.JPG": 4.344,
+        "785.JPG": 90.55,
+        "776.JPG": 91.078,
+        "844.JPG": 91.436,
+        "780.JPG": 92.432,
+    }
+    access = "LIVEC is sent on request: https://live.ece.utexas.edu/research/ChallengeDB/."
+
+    def read_labels(self) -> Listing:
+        """Read names and MOS, and leave the examples out."""
+        names_file = self.find("Data/AllImages_release.mat", "AllImages_release.mat")
+        names = read_matlab(names_file, "AllImages_release")
+        scores = read_matlab(self.labels, "AllMOS_release").astype(np.float64)
+        if len(names) != len(scores):
+            raise DatasetError(
+                f"{self.labels}: holds {len(scores)} scores for the {len(names)} images of {names_file.name}; "
+                "use the two files of one release"
+            )
+        examples = np.array([_EXAMPLE.fullmatch(name) is not None for name in names])
+        return Listing(
+            names=names[~examples].tolist(),
+            scores=scores[~examples],
+            scale=self.scale,
+            unrated=frozenset([*names[examples], *(f"trainingImages/{name}" for name in names[examples])]),
+        )

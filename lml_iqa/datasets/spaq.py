@@ -1,0 +1,47 @@
+"""SPAQ."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lml_iqa.datasets.benchmark import Benchmark, Listing
+from lml_iqa.datasets.ratings import parse_numbers, read_sheet
+from lml_iqa.datasets.table import ScoreScale
+
+_LABELS = "MOS and Image attribute scores.xlsx"
+
+
+class SPAQ(Benchmark):
+    """SPAQ (Smartphone Photography Attribute and Quality): 11,125 photographs from 66 phones.
+
+    - **Scores**: MOS 0..100 (2 .. 96), higher is better, given in the laboratory.
+    - **Layout**: ``TestImage/``, ``SPAQ zip/`` or ``SPAQ zip/512x384``, and ``Annotations/MOS and Image attribute
+      scores.xlsx``. The originals have many megapixels: the field brings the short side to 512 pixels (``short_side``).
+    - **Split**: 80/20 by image; there is no official one.
+    - **Get it**: https://github.com/h4nwei/SPAQ. Free for research.
+    - **Cite**: Y. Fang, H. Zhu, Y. Zeng, K. Ma, Z. Wang, "Perceptual quality assessment of smartphone photography",
+      CVPR 2020.
+    """
+
+    name = "SPAQ"
+    images = 11125
+    scale = ScoreScale("MOS", 0.0, 100.0)
+    labels_in = (f"Annotations/{_LABELS}", _LABELS, f"SPAQ zip/Annotations/{_LABELS}", f"SPAQ zip/{_LABELS}")
+    images_in = ("TestImage", "SPAQ zip/TestImage", "SPAQ zip", "SPAQ zip/512x384", "512x384")
+    landmarks: ClassVar = {
+        "07338.jpg": 2.0,
+        "08932.jpg": 2.83,
+        "06739.jpg": 3.0,
+        "05488.jpg": 3.38,
+        "07339.jpg": 94.0,
+        "07296.jpg": 94.67,
+        "07311.jpg": 94.67,
+        "07248.jpg": 96.0,
+    }
+    access = "SPAQ is at https://github.com/h4nwei/SPAQ."
+
+    def read_labels(self) -> Listing:
+        """Read the workbook's first sheet."""
+        columns = read_sheet(self.labels, ["Image name", "MOS"])
+        names = columns["Image name"]
+        return Listing(names=names, scores=parse_numbers(self.labels, "MOS", columns["MOS"], names), scale=self.scale)

@@ -1,0 +1,67 @@
+"""TID2013."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from lml_iqa.datasets.benchmark import Benchmark, Listing
+from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.ratings import parse_numbers, read_pairs
+from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.transforms.distortions import DISTORTIONS
+
+_NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>[1-5])\.bmp", re.IGNORECASE)
+
+
+class TID2013(Benchmark):
+    """Tampere Image Database 2013: 3,000 images of 25 pictures, distorted in 24 ways at 5 levels.
+
+    - **Distortions** (``types``): those of :data:`lml_iqa.transforms.distortions.DISTORTIONS`, by name. Pictures 1 to
+      24 are cut from the Kodak photographs, 25 is not a photograph.
+    - **Scores**: MOS 0..9 (0.24 .. 7.21), higher is better.
+    - **Layout**: ``reference_images/``, ``distorted_images/``, ``mos_with_names.txt``. Lists and disks disagree about
+      the case of names (``I01_01_1.bmp``, ``i01_01_1.bmp``).
+    - **Split**: 80/20 by picture.
+    - **Get it**: https://www.ponomarenko.info/tid2013.htm. Free for research and teaching.
+    - **Cite**: N. Ponomarenko et al., "Image database TID2013: peculiarities, results and perspectives", Signal
+      Processing: Image Communication 30, 2015.
+    """
+
+    name = "TID2013"
+    images = 3000
+    scale = ScoreScale("MOS", 0.0, 9.0)
+    labels_in = ("mos_with_names.txt",)
+    images_in = ("distorted_images",)
+    landmarks: ClassVar = {
+        "i09_24_5.bmp": 0.24242,
+        "i17_24_5.bmp": 0.34211,
+        "i10_24_5.bmp": 0.36842,
+        "i22_24_5.bmp": 0.36842,
+        "i25_17_2.bmp": 6.85714,
+        "i16_17_2.bmp": 7.1,
+        "i17_17_4.bmp": 7.1,
+        "i04_17_4.bmp": 7.21429,
+    }
+    access = "TID2013 is at https://www.ponomarenko.info/tid2013.htm."
+
+    def read_labels(self) -> Listing:
+        """Read lines of score and name; the name holds reference, type and level."""
+        columns = read_pairs(self.labels, "score", "image")
+        parts = []
+        for name in columns["image"]:
+            match = _NAME.fullmatch(name)
+            if match is None or int(match["type"]) not in DISTORTIONS:
+                raise DatasetError(
+                    f"{self.labels}: {name!r} is no image of TID2013 (like 'I01_01_1.bmp'); "
+                    "use the set's own label file"
+                )
+            parts.append(match)
+        return Listing(
+            names=columns["image"],
+            scores=parse_numbers(self.labels, "score", columns["score"], columns["image"]),
+            scale=self.scale,
+            references=[part["reference"].upper() for part in parts],
+            types=[DISTORTIONS[int(part["type"])].name for part in parts],
+            levels=[int(part["level"]) for part in parts],
+        )
