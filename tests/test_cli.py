@@ -143,6 +143,16 @@ def test_test_and_predict_from_a_checkpoint(run, biq2021_root, tmp_path, capsys)
         assert float(predicted[name]["score"]) == pytest.approx(float(score), abs=2e-6)
 
 
+def test_images_cut_otherwise_are_warned_of(run, tmp_path):
+    options = ["--config", str(run / "config.yaml"), f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
+    with pytest.warns(UserWarning, match=r"trained with data.short_side=None and now scores with 40.*short_side=null"):
+        main(
+            ["test", *options, f"--trainer.logger.init_args.save_dir={tmp_path}", "--data.short_side=40"]
+            + [f"--data.cache={tmp_path / 'cache'}"]
+        )
+    assert len(list((tmp_path / "cache" / "resized").rglob("*.png"))) == 5  # 48 or 56 pixels high, all shrunk
+
+
 def test_a_replaced_option_is_printed(run, biq2021_root, tmp_path, capsys):
     checkpoint = run / "checkpoints" / "last.ckpt"
     more = [f"--ckpt_path={checkpoint}", "--model.lr=0.5", "--trainer.max_epochs=3", "--test_after_fit=false"]

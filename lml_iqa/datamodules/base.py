@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -21,7 +21,6 @@ from lml_iqa.datasets.resized import ResizedImages
 from lml_iqa.datasets.splits import Split, SplitRule, make_split
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
-_log = logging.getLogger(__name__)
 _RULES = ("auto", "reference", "random", "official")
 
 
@@ -108,7 +107,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             if self.short_side is not None:
                 resized = ResizedImages(self.short_side, self.cache / "resized")
                 self._table = dataclasses.replace(self._table, resized=resized)
-            _log.info("%s: %d images from %s", self._table.name, len(self._table), self._table.source)
+            rank_zero_info(f"{self._table.name}: {len(self._table)} images; {self._table.source}")
         return self._table
 
     @property

@@ -211,10 +211,12 @@ def _opened(path: Path) -> Iterator[list[_Member]]:
                 _Member(info.name, info.size, info.isfile(), info.isdir(), partial(tarred.extractfile, info))
                 for info in tarred
             ]
-            if tarred.fileobj is not None:  # a tar ends in an empty block, but tarfile is content without
+            if tarred.fileobj is not None:  # tarfile asks for neither the empty block at the end nor gzip's checksum
                 tarred.fileobj.seek(tarred.offset)
                 if tarred.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     raise tarfile.ReadError("no end of archive")
+                while tarred.fileobj.read(_CHUNK):
+                    pass
             yield members
 
 
@@ -292,11 +294,12 @@ def _clear_errors(folder: Path, path: Path | None = None) -> Iterator[None]:
     except DatasetError:
         raise
     except Exception as error:
-        if not isinstance(error, OSError) or error.errno is None:  # decoders raise whatever broken bytes lead to
-            if path is None:
-                raise
+        code = error.errno if isinstance(error, OSError) else None
+        if path is not None and code in (None, errno.EINVAL):  # decoders raise whatever broken bytes lead to
             message = f"{path}: cut off, broken or no zip or tar archive ({error}); remove it and download it again"
-        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        elif code is None:
+            raise
+        elif code in (errno.ENOSPC, errno.EDQUOT):
             message = f"{folder}: the disk is full; free some space and run again: what was downloaded is kept"
         elif isinstance(error, (FileExistsError, NotADirectoryError)):
             message = f"{error.filename or folder} is a file; give the folder to download into"

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
@@ -255,6 +256,18 @@ class LMLTask(LightningModule):
     def predict_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
         """Score a batch in the native units of the data set trained on."""
         return self._predict(batch, self.training_scale)
+
+    def on_test_start(self) -> None:
+        """Warn where images are brought to another size, or cut otherwise, than those trained on."""
+        for name in ("crop_size", "short_side"):
+            trained, given = self.provenance.get(name), getattr(self._data, name, None)
+            if self._data is not None and self.provenance and trained != given:
+                rank_zero_warn(
+                    f"this model was trained with data.{name}={trained} and now scores with {given}, which changes "
+                    f"what its scores mean; give --data.{name}={'null' if trained is None else trained}"
+                )
+
+    on_predict_start = on_test_start
 
     def on_validation_epoch_end(self) -> None:
         """Log the correlations over the whole part."""

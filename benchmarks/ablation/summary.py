@@ -1,0 +1,110 @@
+"""Turns finished runs of the ablation into results.csv, results.md and results.png, in their folder.
+
+    python benchmarks/ablation/summary.py runs/ablation
+
+A difference is taken seed by seed against the row's partner (`plain` for the terms, `full` for the choices), over the
+seeds that both have finished. Its 95 % interval is Student's, over seeds: it holds for other splits, first weights and
+orders of the same data.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+from scipy.stats import ttest_1samp
+
+HERE = Path(__file__).parent
+METRICS = ("plcc", "srcc")
+
+
+def read_runs(folder: Path) -> pd.DataFrame:
+    """One line a finished run: row, seed, metrics of the development test part."""
+    runs = []
+    for path in sorted(folder.glob("*/seed*/metrics.json")):
+        metrics = json.loads(path.read_text())["metrics"]
+        seed = int(path.parent.name.removeprefix("seed"))
+        runs.append({"row": path.parents[1].name, "seed": seed, **{m: metrics[f"test/{m}"] for m in METRICS}})
+    return pd.DataFrame(runs).sort_values(["row", "seed"], ignore_index=True)
+
+
+def compare(runs: pd.DataFrame, row: str, partner: str, metric: str) -> tuple[float, float, float] | None:
+    """Mean paired difference of a row from its partner, and its 95 % interval; None below two common seeds."""
+    values = runs.pivot(index="seed", columns="row", values=metric)
+    if row == partner or row not in values or partner not in values:
+        return None
+    differences = (values[row] - values[partner]).dropna()
+    if len(differences) < 2:
+        return None
+    interval = ttest_1samp(differences, 0).confidence_interval(0.95)
+    return float(differences.mean()), float(interval.low), float(interval.high)
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """One line a row of the ablation, in the order of rows.yaml."""
+    groups = yaml.safe_load((HERE / "rows.yaml").read_text())
+    lines = []
+    for partner, rows in (("plain", groups["terms"]), ("full", groups["choices"])):
+        for row in rows:
+            own = runs[runs.row == row]
+            if own.empty:
+                continue
+            line: dict[str, object] = {"row": row, "against": partner, "seeds": len(own)}
+            for metric in METRICS:
+                line[metric], line[f"{metric}_sd"] = own[metric].mean(), own[metric].std()
+                found = compare(runs, row, partner, metric)
+                line[f"{metric}_difference"], line[f"{metric}_low"], line[f"{metric}_high"] = (
+                    found or [float("nan")] * 3
+                )
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def markdown(summary: pd.DataFrame) -> str:
+    lines = [
+        "| row | seeds | PLCC | SRCC | against | PLCC difference [95 %] | SRCC difference [95 %] |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for line in summary.to_dict("records"):
+        figures = [f"{line[m]:.4f} ± {line[f'{m}_sd']:.4f}" for m in METRICS]
+        differences = [
+            f"{line[f'{m}_difference']:+.4f} [{line[f'{m}_low']:+.4f}, {line[f'{m}_high']:+.4f}]"
+            if line[f"{m}_difference"] == line[f"{m}_difference"]
+            else ""
+            for m in METRICS
+        ]
+        lines.append(f"| {' | '.join([line['row'], str(line['seeds']), *figures, line['against'], *differences])} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(summary: pd.DataFrame, path: Path) -> None:
+    shown = summary.dropna(subset=["plcc_difference"]).iloc[::-1]
+    figure = Figure(figsize=(9, 1.2 + 0.32 * len(shown)), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, 2, sharey=True), METRICS, strict=True):
+        middle = shown[f"{metric}_difference"]
+        reach = [middle - shown[f"{metric}_low"], shown[f"{metric}_high"] - middle]
+        axes.errorbar(middle, shown.row + " vs " + shown.against, xerr=reach, fmt="o", capsize=3)
+        axes.axvline(0, color="0.5", linewidth=0.8)
+        axes.set_xlabel(f"difference in {metric.upper()}, paired by seed, with 95 % interval")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder of the runs (--out of run.py)")
+    folder = parser.parse_args().folder
+    runs = read_runs(folder)
+    summary = summarise(runs)
+    runs.to_csv(folder / "results.csv", index=False)
+    (folder / "results.md").write_text(markdown(summary))
+    draw(summary, folder / "results.png")
+    print(markdown(summary))
+
+
+if __name__ == "__main__":
+    main()
