@@ -20,7 +20,7 @@ class BIQ2021(Benchmark):
     - **Layout**: ``Images/`` and the two label files ``{Train,Test} (Images and MOS).csv``. File names hold spaces and
       parentheses, differ in case between list and disk, and lines of the lists end with empty columns.
     - **Split**: official 10,000 / 2,000.
-    - **Get it**: https://github.com/nisarahmedrana/BIQ2021.
+    - **Get it**: https://github.com/nisarahmedrana/BIQ2021. Its authors state no licence.
     - **Cite**: N. Ahmed, S. Asif, "BIQ2021: a large-scale blind image quality assessment database", Journal of
       Electronic Imaging 31(5), 2022.
     """

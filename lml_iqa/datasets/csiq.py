@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
+from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.ratings import parse_numbers, read_pairs, read_sheet
@@ -34,7 +35,7 @@ class CSIQ(Benchmark):
     - **Layout**: as published ``src_imgs/``, ``dst_imgs/<type>/`` and ``csiq.DMOS.xlsx`` (sheet ``all_by_image``); as
       passed on ``dst_imgs_all/`` and ``csiq_label.txt``; any mixture. The workbook is preferred.
     - **Split**: 80/20 by photograph.
-    - **Get it**: https://s2.smu.edu/~eclarson/csiq.html. Free for research.
+    - **Get it**: ``download``, or https://s2.smu.edu/~eclarson/csiq.html. Its authors state no licence.
     - **Cite**: E. C. Larson, D. M. Chandler, "Most apparent distortion: full-reference image quality assessment and the
       role of strategy", Journal of Electronic Imaging 19(1), 2010.
     """
@@ -54,6 +55,7 @@ class CSIQ(Benchmark):
         "sunsetcolor.BLUR.5.png": 0.999409,
         "sunsetcolor.jpeg2000.5.png": 1.0,
     }
+    archives = archives.CSIQ
     access = "CSIQ is at https://s2.smu.edu/~eclarson/csiq.html."
 
     def read_labels(self) -> Listing:

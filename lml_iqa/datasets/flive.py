@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.images import read_size
 from lml_iqa.datasets.ratings import read_ratings
@@ -23,9 +24,10 @@ class FLIVE(Benchmark):
 
     - **Scores**: MOS 0..100 (0 .. 94.33, most of them 65 .. 80), higher is better, from Mechanical Turk.
     - **Layout**: ``database/{voc_emotic_ava,blur_dataset,EE371R,...}/`` and ``labels_image.csv``.
-    - **Split**: official: images with a side over 640 pixels are the test part (1,827), three rows of ``EE371R`` are in
-      no part. The label file does not say so: :func:`with_official_parts` reads the images' sizes.
-    - **Get it**: https://github.com/baidut/PaQ-2-PiQ (scripts that fetch the pictures from their sources).
+    - **Split**: official: images with a side over 640 pixels are the test part (1,827 in the authors' list), three rows
+      of ``EE371R`` are in no part. The label file does not say so: :func:`with_official_parts` reads the images' sizes.
+    - **Get it**: ``download``; https://github.com/baidut/PaQ-2-PiQ tells how its authors gathered the pictures, which
+      keep their own rights.
     - **Cite**: Z. Ying et al., "From patches to pictures (PaQ-2-PiQ): mapping the perceptual space of picture quality",
       CVPR 2020.
     """
@@ -45,7 +47,8 @@ class FLIVE(Benchmark):
         "voc_emotic_ava/JPEGImages__2009_004898.jpg": 93.109,
         "blur_dataset/out_of_focus0478.jpg": 94.333,
     }
-    access = "FLIVE is fetched with the scripts of https://github.com/baidut/PaQ-2-PiQ."
+    archives = archives.FLIVE
+    access = "FLIVE comes with data.download; how it was gathered: https://github.com/baidut/PaQ-2-PiQ."
 
     def read_labels(self) -> Listing:
         """Read ``labels_image.csv``."""

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
+from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.ratings import parse_numbers, read_columns
@@ -51,7 +52,8 @@ class KADID10k(Benchmark):
     - **Layout**: as published ``images/`` (clean and distorted together) and ``dmos.csv``; as passed on
       ``reference_images/``, ``distorted_images/``, ``dmos.csv``.
     - **Split**: 80/20 by photograph.
-    - **Get it**: https://database.mmsp-kn.de/kadid-10k-database.html. The photographs are from Pixabay.
+    - **Get it**: ``download``, or https://database.mmsp-kn.de/kadid-10k-database.html. Free for research, without a
+      formal licence; the photographs are from Pixabay.
     - **Cite**: H. Lin, V. Hosu, D. Saupe, "KADID-10k: a large-scale artificially distorted IQA database", QoMEX 2019.
     """
 
@@ -70,6 +72,7 @@ class KADID10k(Benchmark):
         "I30_19_01.png": 4.9,
         "I23_03_01.png": 4.93,
     }
+    archives = archives.KADID10K
     access = "KADID-10k is at https://database.mmsp-kn.de/kadid-10k-database.html."
 
     def read_labels(self) -> Listing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.ratings import parse_numbers, read_columns, read_header
@@ -25,8 +26,8 @@ class KonIQ10k(Benchmark):
       ``koniq10k_distributions_sets.csv`` (0..100, official split), either or both, at the root or under ``metadata/``.
     - **Split**: official 7,058 / 1,000 / 2,015, where ``koniq10k_distributions_sets.csv`` is there; papers also use
       80/20 by image.
-    - **Get it**: https://database.mmsp-kn.de/koniq-10k-database.html. Images under their Flickr licences (Creative
-      Commons).
+    - **Get it**: ``download``, or https://database.mmsp-kn.de/koniq-10k-database.html. Free for research, without a
+      formal licence; the pictures are Creative Commons ones from Flickr.
     - **Cite**: V. Hosu, H. Lin, T. Sziranyi, D. Saupe, "KonIQ-10k: an ecologically valid database for deep learning of
       blind image quality assessment", IEEE Transactions on Image Processing 29, 2020.
     """
@@ -46,6 +47,7 @@ class KonIQ10k(Benchmark):
         "121123359.jpg": 88.244,
         "5869585652.jpg": 88.389,
     }
+    archives = archives.KONIQ10K
     access = "KonIQ-10k is at https://database.mmsp-kn.de/koniq-10k-database.html."
 
     def read_labels(self) -> Listing:

@@ -28,7 +28,8 @@ class LIVE(Benchmark):
       label file beside them or one folder up. Of 982 rows 203 are copies of the photographs (``orgs``), left out.
     - **Split**: 80/20 by photograph.
     - **Get it**: from https://live.ece.utexas.edu/research/Quality/subjective.htm, with the password that the authors
-      send on request. Free for research, with their copyright notice.
+      send on request. Free to use with their copyright notice and citation. ``dmos_realigned.mat`` is a download of
+      its own there.
     - **Cite**: H. R. Sheikh, M. F. Sabir, A. C. Bovik, "A statistical evaluation of recent full reference image quality
       assessment algorithms", IEEE Transactions on Image Processing 15(11), 2006.
     """

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.ratings import read_matlab
@@ -22,8 +23,8 @@ class LIVEC(Benchmark):
     - **Layout**: ``Images/`` and ``Data/All{Images,MOS}_release.mat``. The first 7 of 1,169 rows are the examples that
       raters were shown (``t1`` .. ``t7``, in ``Images/trainingImages``): left out.
     - **Split**: 80/20 by image; there is no official one.
-    - **Get it**: on request from https://live.ece.utexas.edu/research/ChallengeDB/. Free for research, with the
-      authors' copyright notice.
+    - **Get it**: ``download``, or by the form on https://live.ece.utexas.edu/research/ChallengeDB/. Free to use with
+      the authors' copyright notice and citation.
     - **Cite**: D. Ghadiyaram, A. C. Bovik, "Massive online crowdsourced study of subjective and objective picture
       quality", IEEE Transactions on Image Processing 25(1), 2016.
     """
@@ -43,7 +44,8 @@ class LIVEC(Benchmark):
         "844.JPG": 91.436,
         "780.JPG": 92.432,
     }
-    access = "LIVEC is sent on request: https://live.ece.utexas.edu/research/ChallengeDB/."
+    archives = archives.LIVEC
+    access = "LIVEC is given out by form: https://live.ece.utexas.edu/research/ChallengeDB/."
 
     def read_labels(self) -> Listing:
         """Read names and MOS, and leave the examples out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.ratings import parse_numbers, read_sheet
 from lml_iqa.datasets.table import ScoreScale
@@ -18,7 +19,8 @@ class SPAQ(Benchmark):
     - **Layout**: ``TestImage/``, ``SPAQ zip/`` or ``SPAQ zip/512x384``, and ``Annotations/MOS and Image attribute
       scores.xlsx``. The originals have many megapixels: the field brings the short side to 512 pixels (``short_side``).
     - **Split**: 80/20 by image; there is no official one.
-    - **Get it**: https://github.com/h4nwei/SPAQ. Free for research.
+    - **Get it**: ``download`` (35 GB; the mirror that its authors name), or https://github.com/h4nwei/SPAQ. For
+      education and research only.
     - **Cite**: Y. Fang, H. Zhu, Y. Zeng, K. Ma, Z. Wang, "Perceptual quality assessment of smartphone photography",
       CVPR 2020.
     """
@@ -26,7 +28,11 @@ class SPAQ(Benchmark):
     name = "SPAQ"
     images = 11125
     scale = ScoreScale("MOS", 0.0, 100.0)
-    labels_in = (f"Annotations/{_LABELS}", _LABELS, f"SPAQ zip/Annotations/{_LABELS}", f"SPAQ zip/{_LABELS}")
+    labels_in = tuple(
+        f"{place}{file}"
+        for place in ("Annotations/", "", "SPAQ zip/Annotations/", "SPAQ zip/")
+        for file in (_LABELS, _LABELS.replace(" ", "_"))
+    )
     images_in = ("TestImage", "SPAQ zip/TestImage", "SPAQ zip", "SPAQ zip/512x384", "512x384")
     landmarks: ClassVar = {
         "07338.jpg": 2.0,
@@ -38,6 +44,7 @@ class SPAQ(Benchmark):
         "07311.jpg": 94.67,
         "07248.jpg": 96.0,
     }
+    archives = archives.SPAQ
     access = "SPAQ is at https://github.com/h4nwei/SPAQ."
 
     def read_labels(self) -> Listing:

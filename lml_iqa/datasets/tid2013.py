@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.ratings import parse_numbers, read_pairs
@@ -23,7 +24,8 @@ class TID2013(Benchmark):
     - **Layout**: ``reference_images/``, ``distorted_images/``, ``mos_with_names.txt``. Lists and disks disagree about
       the case of names (``I01_01_1.bmp``, ``i01_01_1.bmp``).
     - **Split**: 80/20 by picture.
-    - **Get it**: https://www.ponomarenko.info/tid2013.htm. Free for research and teaching.
+    - **Get it**: ``download``, or https://www.ponomarenko.info/tid2013.htm. Its authors state no licence; that of
+      TID2008 allows research and teaching.
     - **Cite**: N. Ponomarenko et al., "Image database TID2013: peculiarities, results and perspectives", Signal
       Processing: Image Communication 30, 2015.
     """
@@ -43,6 +45,7 @@ class TID2013(Benchmark):
         "i17_17_4.bmp": 7.1,
         "i04_17_4.bmp": 7.21429,
     }
+    archives = archives.TID2013
     access = "TID2013 is at https://www.ponomarenko.info/tid2013.htm."
 
     def read_labels(self) -> Listing:

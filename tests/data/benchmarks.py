@@ -124,7 +124,7 @@ def write_csiq(
         header = [None, None, None, "image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos"]
         title: list[list[object]] = [["CSIQ subjective ratings"], [], [None, None, None, "by image"]]
         rows = []
-        for name, dmos in scores:
+        for name, dmos in sorted(scores, key=lambda row: row[0].split(".")[0]):  # by image
             photograph, kind, level, *_ = name.split(".")
             index = 1 + list(CSIQ_TYPES).index(kind) if kind in CSIQ_TYPES else 0
             image = int(photograph) if photograph.isdecimal() else photograph
