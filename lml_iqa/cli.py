@@ -1,4 +1,4 @@
-"""The command line: Lightning's fit, validate, test and predict, with data sets and encoders chosen in YAML."""
+"""The command line: Lightning's fit, validate, test and predict with data sets chosen in YAML, and the data doctor."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lml_iqa.callbacks import run_folder, writes_files
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.datasets import DatasetError
+from lml_iqa.doctor import command as doctor
 from lml_iqa.memory import keep_freed_memory
 from lml_iqa.models import WeightsError
 from lml_iqa.tasks import LMLTask
@@ -82,6 +83,9 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Arguments; default those of the process.
     """
+    arguments = list(sys.argv[1:] if args is None else args)
+    if arguments[:1] == ["data"]:
+        sys.exit(doctor.run(arguments[1:]))
     keep_freed_memory()
     try:
         LMLCLI(
@@ -91,6 +95,7 @@ def main(args: Sequence[str] | None = None) -> None:
             save_config_callback=SaveConfig,
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            parser_kwargs={"description": "No-reference image quality: train, test and score. See also: lml-iqa data"},
             args=list(args) if args is not None else None,
         )
     except (DatasetError, WeightsError) as error:

@@ -20,7 +20,7 @@ from lml_iqa.datasets import (
     KADID10k,
     KonIQ10k,
 )
-from lml_iqa.datasets.download import download
+from lml_iqa.datasets.download import LOCK, download
 from lml_iqa.datasets.flive import with_official_parts
 
 
@@ -43,7 +43,8 @@ class BenchmarkDataModule(IQADataModule):
     def prepare_data(self) -> None:
         """Download where asked: once per node, and once where nodes share a file system."""
         root = self.root.expanduser()
-        if not self.download or (root.is_dir() and self.dataset.homes(root)):
+        by_hand = root.is_dir() and self.dataset.homes(root) and not (root / LOCK).exists()
+        if not self.download or by_hand:
             return
         if not self.dataset.archives:
             raise DatasetError(f"{self.dataset.name} cannot be downloaded for you. {self.dataset.access}")

@@ -147,7 +147,14 @@ class Benchmark(abc.ABC):
             parts=_column(listing.parts),
             ids=np.array([name.casefold() for name in listing.names], dtype=np.str_),
             source="; ".join(
-                filter(None, [self.labels.name, "" if images == "." else f"images in {images}", listing.note])
+                filter(
+                    None,
+                    [
+                        Path(listing.listed_in or self.labels).name,
+                        "" if images == "." else f"images in {images}",
+                        listing.note,
+                    ],
+                )
             ),
         )
 

@@ -15,6 +15,13 @@ from lml_iqa.datasets.table import ImageTable, ScoreScale
 _NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
+def image_endings() -> set[str]:
+    """Endings of file names, with their dot and in lower case, that Pillow reads pictures from."""
+    kinds = Image.registered_extensions()  # also loads all of Pillow's plugins, which fills Image.OPEN
+    readable = (Image.OPEN.keys() | {"MPO"}) - _NO_PICTURES
+    return {ending for ending, kind in kinds.items() if kind in readable}
+
+
 def list_images(root: Path) -> list[str]:
     """POSIX paths, relative to ``root`` and sorted, of all files below it with an image's ending.
 
@@ -23,9 +30,7 @@ def list_images(root: Path) -> list[str]:
     Raises:
         DatasetError: There is none.
     """
-    kinds = Image.registered_extensions()  # also loads all of Pillow's plugins, which fills Image.OPEN
-    readable = (Image.OPEN.keys() | {"MPO"}) - _NO_PICTURES
-    endings = {ending for ending, kind in kinds.items() if kind in readable}
+    endings = image_endings()
     found = sorted(
         p.relative_to(root).as_posix()
         for p in root.rglob("*")

@@ -22,7 +22,9 @@ import pytest
 import lml_iqa
 from lml_iqa.datasets import DatasetError
 from lml_iqa.datasets import download as module
-from lml_iqa.datasets.download import Archive, download, fetch_archive, unpack
+from lml_iqa.datasets import unpack as unpack_module
+from lml_iqa.datasets.download import Archive, download, fetch_archive
+from lml_iqa.datasets.unpack import unpack
 
 NOISE = random.Random(0).randbytes(60_000)
 FILES = {"set/a.png": NOISE[:40_000], "set/deep/b.png": NOISE[40_000:], "labels.csv": b"a.png,1\n"}
@@ -416,6 +418,7 @@ def fill_up(monkeypatch, name, writes):
 
     monkeypatch.setattr(Path, "open", opened)
     monkeypatch.setattr(module, "_CHUNK", 1000)
+    monkeypatch.setattr(unpack_module, "_CHUNK", 1000)
 
 
 def test_full_disk_while_downloading(server, folder, monkeypatch):

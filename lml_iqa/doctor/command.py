@@ -1,0 +1,157 @@
+"""``lml-iqa data``: check, show and split a data set."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lml_iqa.datamodules import BenchmarkDataModule
+from lml_iqa.datasets import BENCHMARKS, Benchmark, DatasetError
+from lml_iqa.datasets.files import find_root
+from lml_iqa.doctor.check import Diagnosis, check, recognise
+from lml_iqa.doctor.sheet import draw_sheet
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows ``lml-iqa data``.
+
+    Returns:
+        Exit status: 0 the set is usable (or the file was written), 1 it has problems, 2 the request makes no sense
+        (no such folder, none of the sets known here).
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        status: int = given.command(given)
+        return status
+    except DatasetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """A diagnosis as plain data.
+
+    Returns:
+        ``dataset``, ``root``, ``usable``, ``facts`` (as far as they could be told: ``folder``, ``label_file``,
+        ``rows``, ``published_rows``, ``note``, ``references``, ``types``, ``levels``, ``parts``, ``scores``,
+        ``images_in``, ``images_found``, ``sizes``) and ``findings``, each of ``severity``, ``what``, ``cure``,
+        ``files``.
+    """
+    return {
+        "dataset": diagnosis.dataset.name,
+        "root": str(diagnosis.root),
+        "usable": not diagnosis.problems,
+        "facts": diagnosis.facts,
+        "findings": [dataclasses.asdict(finding) for finding in diagnosis.findings],
+    }
+
+
+def as_text(diagnosis: Diagnosis) -> str:
+    """A diagnosis for a person: what was found, problems first, and what to do next."""
+    lines = [f"{diagnosis.dataset.name} in {diagnosis.facts.get('folder', diagnosis.root)}"]
+    for name, value in diagnosis.facts.items():
+        if value and name != "folder":
+            lines.append(f"  {name.replace('_', ' '):16}{_shown(value)}")
+    for finding in diagnosis.findings:
+        severity = finding.severity.upper() if finding.severity == "problem" else finding.severity
+        lines += ["", f"{severity}: {finding}"]
+        if finding.cure:
+            lines.append(f"  -> {finding.cure}")
+    count = len(diagnosis.problems)
+    verdict = f"{count} problem{'s' if count > 1 else ''}: not usable as it is"
+    if not count:
+        config = f"configs/{diagnosis.dataset.__name__.lower()}.yaml"
+        verdict = f"usable as it is: lml-iqa fit --config {config} --data.root {diagnosis.root}"
+    return "\n".join([*lines, "", verdict])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _check(given: argparse.Namespace) -> int:
+    diagnosis = check(given.root, given.set, decode=not given.headers_only)
+    print(json.dumps(as_json(diagnosis), indent=1) if given.json else as_text(diagnosis))
+    return 1 if diagnosis.problems else 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    draw_sheet(given.output, _module(given).table, given.images)
+    print(given.output)
+    return 0
+
+
+def _split(given: argparse.Namespace) -> int:
+    rule = {"split": given.split, "split_seed": given.split_seed}
+    module = _module(given, **rule, test_fraction=given.test_fraction, val_fraction=given.val_fraction)
+    split = module.split
+    split.save(given.output, module.table)
+    print(
+        f"{split.rule} split: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} test images"
+    )
+    print(given.output)
+    return 0
+
+
+def _module(given: argparse.Namespace, **options: Any) -> BenchmarkDataModule:
+    root = find_root(given.root, "data")
+    dataset = given.set if given.set is not None else recognise(root)
+    modules = {module.dataset: module for module in BenchmarkDataModule.__subclasses__()}
+    return modules[dataset](root, **options)
+
+
+def _benchmark(name: str) -> type[Benchmark]:
+    """The set of a name, whatever its case and hyphens."""
+    for dataset in BENCHMARKS:
+        if re.sub(r"\W", "", name).casefold() in {dataset.__name__.casefold(), dataset.name.casefold()}:
+            return dataset
+    raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(dataset.name for dataset in BENCHMARKS)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("root", type=Path, metavar="DIR", help="folder of the data set, or one above it")
+    common.add_argument("--set", type=_benchmark, metavar="NAME", help="which set it is; default: told from the folder")
+
+    parser = argparse.ArgumentParser(prog="lml-iqa data", description="Look at a data set before training on it.")
+    commands = parser.add_subparsers(required=True)
+
+    command = commands.add_parser(
+        "check",
+        parents=[common],
+        help="which set a folder is, and what is wrong with it",
+        description="Say which set a folder is, and what is wrong with it. Exit status: 0 usable, 1 problems found, "
+        "2 no such folder or none of the sets known.",
+    )
+    command.add_argument("--headers_only", action="store_true", help="read images' headers, do not decode them: faster")
+    command.add_argument("--json", action="store_true", help="print one JSON object with all files concerned")
+    command.set_defaults(command=_check)
+
+    command = commands.add_parser(
+        "show", parents=[common], help="a picture: images from worst to best, score histogram"
+    )
+    command.add_argument("--output", type=Path, default=Path("sheet.png"), help="default: %(default)s")
+    command.add_argument("--images", type=int, default=24, help="default: %(default)s")
+    command.set_defaults(command=_show)
+
+    command = commands.add_parser("split", parents=[common], help="write a split, for --data.split, without training")
+    command.add_argument("--output", type=Path, default=Path("split.json"), help="default: %(default)s")
+    command.add_argument("--split", default="auto", choices=["auto", "reference", "random", "official"])
+    command.add_argument("--split_seed", type=int, default=0, help="default: %(default)s")
+    command.add_argument("--test_fraction", type=float, default=0.2, help="default: %(default)s")
+    command.add_argument("--val_fraction", type=float, default=0.1, help="default: %(default)s")
+    command.set_defaults(command=_split)
+    return parser
