@@ -135,6 +135,7 @@ def write_csiq(
     else:
         root.mkdir(parents=True, exist_ok=True)
         lines = [f"{name} {dmos:.6f}" if isinstance(dmos, float) else f"{name} {dmos}" for name, dmos in scores]
+        lines.reverse()  # not the order of the workbook, on which nothing may depend
         (root / labels).write_text("\n".join([*lines, ""]))
     for name, _ in scores:
         picture(root / images.format(type=name.split(".")[1].lower()) / name)

@@ -34,6 +34,7 @@ SOURCES = {
     "koniq10k_metadata_both": ("koniq10k_scores_and_distributions.csv; images in 512x384; column MOS_zscore, 0..100"),
     "flive": "labels_image.csv; images in database",
     "spaq_zip": "MOS and Image attribute scores.xlsx; images in SPAQ zip",
+    "biq2021": "{Train,Test} (Images and MOS).csv; images in Images",
 }
 every_module = pytest.mark.parametrize(
     ("name", "layout", "best", "worst", "rule"), MODULES, ids=[layout for _, layout, *_ in MODULES]
@@ -98,7 +99,7 @@ def test_provenance(trees, name, layout, best, worst, rule):
     data = module(name, trees[layout], split_seed=3)
     remembered = data.provenance()
     assert remembered["dataset"] == data.table.name == data.dataset.name
-    assert remembered["source"] == SOURCES.get(layout, data.table.source) != ""
+    assert remembered["source"] == SOURCES[layout]
     assert (remembered["split"], remembered["split_seed"], remembered["short_side"]) == (rule, 3, None)
     assert remembered["data_sha256"] == data.table.digest()
 

@@ -289,6 +289,15 @@ def test_csiq_prefers_the_workbook(copy):
     assert by_id(load("csiq", root)) == pytest.approx(expected(made.CSIQ), abs=1e-12)
 
 
+def test_spaq_with_underscores(tree, copy):
+    """As the mirror that its authors name spells the workbook."""
+    root = copy("spaq_testimage")
+    (root / SPAQ_LABELS).rename(root / SPAQ_LABELS.replace(" ", "_"))
+    table = load("spaq", root)
+    assert table.digest() == load("spaq", tree("spaq_testimage")).digest()
+    assert table.source == "MOS_and_Image_attribute_scores.xlsx; images in TestImage"
+
+
 def test_flive_parts_are_told_by_size(tree):
     table = with_official_parts(load("flive", tree("flive")))
     assert by_id(table, "parts") == {name.casefold(): part for name, part in made.FLIVE_PARTS.items()}
@@ -465,12 +474,8 @@ PHOTOGRAPHS = "databaserelease2/refnames_all.mat"
 SPAQ_LABELS = "Annotations/MOS and Image attribute scores.xlsx"
 OWN_FILE = "use the set's own label file"
 OR_TABLE = f"{OWN_FILE}, or TableDataModule with higher_is_better for ratings of your own"
-LIVE_ACCESS = (
-    "LIVE cannot be downloaded for you: ask its authors for the password "
-    "(https://live.ece.utexas.edu/research/Quality/subjective.htm) and unpack databaserelease2.zip."
-)
 
-# What is done to a tree, and the whole message, with {root} for its folder.
+# What is done to a tree, and the whole message; {root} is its folder, {access} how to get the set.
 BAD = {
     # an empty folder
     "live: empty": (
@@ -478,32 +483,32 @@ BAD = {
         emptied,
         "LIVE: no label file in {root} (found: nothing); set data.root to the folder that holds 'dmos_realigned.mat' "
         "or 'databaserelease2/dmos_realigned.mat' or '../dmos_realigned.mat' or 'dmos.mat' or "
-        "'databaserelease2/dmos.mat' or '../dmos.mat'. " + LIVE_ACCESS,
+        "'databaserelease2/dmos.mat' or '../dmos.mat'. {access}",
     ),
     "csiq: empty": (
         "csiq_official",
         emptied,
         "CSIQ: no label file in {root} (found: nothing); set data.root to the folder that holds 'csiq.DMOS.xlsx' or "
-        "'csiq_label.txt'. CSIQ is at https://s2.smu.edu/~eclarson/csiq.html.",
+        "'csiq_label.txt'. {access}",
     ),
     "tid2013: empty": (
         "tid2013",
         emptied,
         "TID2013: no label file in {root} (found: nothing); set data.root to the folder that holds "
-        "'mos_with_names.txt'. TID2013 is at https://www.ponomarenko.info/tid2013.htm.",
+        "'mos_with_names.txt'. {access}",
     ),
     "kadid10k: empty": (
         "kadid10k_official",
         emptied,
         "KADID-10k: no label file in {root} (found: nothing); set data.root to the folder that holds 'dmos.csv'. "
-        "KADID-10k is at https://database.mmsp-kn.de/kadid-10k-database.html.",
+        "{access}",
     ),
     "livec: empty": (
         "livec",
         emptied,
         "LIVEC: no label file in {root} (found: nothing); set data.root to the folder that holds "
         "'Data/AllMOS_release.mat' or 'AllMOS_release.mat'. "
-        "LIVEC is sent on request: https://live.ece.utexas.edu/research/ChallengeDB/.",
+        "{access}",
     ),
     "koniq10k: empty": (
         "koniq10k_metadata_both",
@@ -511,20 +516,23 @@ BAD = {
         "KonIQ-10k: no label file in {root} (found: nothing); set data.root to the folder that holds "
         "'koniq10k_scores_and_distributions.csv' or 'metadata/koniq10k_scores_and_distributions.csv' or "
         "'koniq10k_distributions_sets.csv' or 'metadata/koniq10k_distributions_sets.csv'. "
-        "KonIQ-10k is at https://database.mmsp-kn.de/koniq-10k-database.html.",
+        "{access}",
     ),
     "flive: empty": (
         "flive",
         emptied,
         "FLIVE: no label file in {root} (found: nothing); set data.root to the folder that holds 'labels_image.csv' "
-        "or 'database/labels_image.csv'. FLIVE is fetched with the scripts of https://github.com/baidut/PaQ-2-PiQ.",
+        "or 'database/labels_image.csv'. {access}",
     ),
     "spaq: empty": (
         "spaq_zip",
         emptied,
         "SPAQ: no label file in {root} (found: nothing); set data.root to the folder that holds "
-        f"'{SPAQ_LABELS}' or 'MOS and Image attribute scores.xlsx' or 'SPAQ zip/{SPAQ_LABELS}' or "
-        "'SPAQ zip/MOS and Image attribute scores.xlsx'. SPAQ is at https://github.com/h4nwei/SPAQ.",
+        "'Annotations/MOS and Image attribute scores.xlsx' or 'Annotations/MOS_and_Image_attribute_scores.xlsx' or "
+        "'MOS and Image attribute scores.xlsx' or 'MOS_and_Image_attribute_scores.xlsx' or "
+        "'SPAQ zip/Annotations/MOS and Image attribute scores.xlsx' or "
+        "'SPAQ zip/Annotations/MOS_and_Image_attribute_scores.xlsx' or "
+        "'SPAQ zip/MOS and Image attribute scores.xlsx' or 'SPAQ zip/MOS_and_Image_attribute_scores.xlsx'. {access}",
     ),
     # files or folders that are not there
     "csiq: no images": (
@@ -532,14 +540,14 @@ BAD = {
         renamed("dst_imgs", "elsewhere"),
         "{root}/csiq.DMOS.xlsx lists 72 images, and none of them lies in {root}/dst_imgs/{type} or "
         "{root}/dst_imgs_all or {root}/dst_imgs (found: csiq.DMOS.xlsx, elsewhere, src_imgs); unpack the images "
-        "there. CSIQ is at https://s2.smu.edu/~eclarson/csiq.html.",
+        "there. {access}",
     ),
     "koniq10k: no images": (
         "koniq10k_metadata_both",
         renamed("512x384", "elsewhere"),
         "{root}/metadata/koniq10k_scores_and_distributions.csv lists 14 images, and none of them lies in "
         "{root}/1024x768 or {root}/512x384 (found: elsewhere, metadata); unpack the images there. "
-        "KonIQ-10k is at https://database.mmsp-kn.de/koniq-10k-database.html.",
+        "{access}",
     ),
     "tid2013: one image missing": (
         "tid2013",
@@ -564,13 +572,13 @@ BAD = {
         "livec",
         gone("Data/AllImages_release.mat"),
         "LIVEC: {root} lacks 'Data/AllImages_release.mat' or 'AllImages_release.mat' (found: Data, Images); copy the "
-        "file there. LIVEC is sent on request: https://live.ece.utexas.edu/research/ChallengeDB/.",
+        "file there. {access}",
     ),
     "live: no references": (
         "live",
         gone(PHOTOGRAPHS),
         "LIVE: {root} lacks 'refnames_all.mat' or 'databaserelease2/refnames_all.mat' or '../refnames_all.mat' "
-        "(found: databaserelease2); copy the file there. " + LIVE_ACCESS,
+        "(found: databaserelease2); copy the file there. {access}",
     ),
     # rows that do not belong there
     "csiq: no such level": (
@@ -759,7 +767,13 @@ def test_a_bad_tree_is_refused(copy, case):
     layout, spoil, message = BAD[case]
     root = copy(layout)
     spoil(root)
-    assert refused(layout, root) == message
+    assert refused(layout, root) == message.replace("{access}", SETS[layout.split("_")[0]].access)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_errors_can_say_where_a_set_is_from(name):
+    assert SETS[name].name in SETS[name].access
+    assert "https://" in SETS[name].access
 
 
 def cut(name):
