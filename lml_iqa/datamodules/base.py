@@ -85,7 +85,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         self.crop_size = crop_size
         self.flip = flip
         self.short_side = short_side
-        self.cache = user_cache_path("lml_iqa") if cache is None else cache.expanduser()
+        self.cache = user_cache_path("lml_iqa") if cache is None else Path(cache).expanduser()
         self.split_rule = split
         self.split_seed = split_seed
         self.test_fraction = test_fraction

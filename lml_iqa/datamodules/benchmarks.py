@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datasets import (
     BIQ2021,
@@ -37,7 +39,7 @@ class BenchmarkDataModule(IQADataModule):
 
     def __init__(self, root: Path, *, download: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.root = root
+        self.root = Path(root)
         self.download = download
 
     def prepare_data(self) -> None:
@@ -52,7 +54,13 @@ class BenchmarkDataModule(IQADataModule):
 
     def load_table(self) -> ImageTable:
         """Read the labels and find the images."""
-        return self.dataset(self.root).load()
+        table = self.dataset(self.root).load()
+        if len(table) < self.dataset.images:
+            rank_zero_info(
+                f"{table.name}: only {len(table)} of the set's {self.dataset.images} images are listed, so figures are "
+                "not comparable with published ones"
+            )
+        return table
 
 
 class LIVEDataModule(BenchmarkDataModule):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from lml_iqa.datasets.download import Archive
 from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.files import CaseFolder, contents, find_root, match_files
+from lml_iqa.datasets.faults import find_faults
+from lml_iqa.datasets.files import CaseFolder, contents, entries_of, find_root, match_files
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
 _DEPTH = 2  # folders below the given one in which a data set is looked for
@@ -87,9 +87,10 @@ class Benchmark(abc.ABC):
         given = find_root(root, self.name)
         homes = self.homes(given)
         if not homes:
+            labels = " or ".join(map(repr, self.labels_in[:2]))
             raise DatasetError(
                 f"{self.name}: no label file in {given} (found: {contents(given)}); "
-                f"set data.root to the folder that holds {' or '.join(map(repr, self.labels_in))}. {self.access}"
+                f"set data.root to the folder that holds {labels}, or to one above it. {self.access}"
             )
         if len(homes) > 1:
             raise DatasetError(
@@ -106,8 +107,9 @@ class Benchmark(abc.ABC):
         for _ in range(_DEPTH + 1):
             found = [folder for folder in level if any(CaseFolder(folder).find_file(name) for name in cls.labels_in)]
             if found:
-                return found
-            level = [below for folder in level for below in _folders(folder)]
+                once = {folder.resolve(): folder for folder in reversed(found)}  # a link is no second copy
+                return list(once.values())[::-1]
+            level = [folder / e.name for folder in level for e in entries_of(folder) if e.is_dir() and e.name[0] != "."]
         return []
 
     @abc.abstractmethod
@@ -126,19 +128,14 @@ class Benchmark(abc.ABC):
                 scale, an image listed twice), or an image is missing.
         """
         listing = self.read_labels()
-        if len(listing.names) > self.images:
-            raise DatasetError(
-                f"{self.labels}: lists {len(listing.names)} rated images, but {self.name} has {self.images}; "
-                "use the set's own label file, or TableDataModule for ratings of your own"
-            )
-        self._check_direction(listing)
+        listed_in = listing.listed_in or str(self.labels)
+        for fault in find_faults(listing, self):
+            raise DatasetError(f"{listed_in}: {fault}")
         images = self.image_folder(listing)
         return ImageTable(
             name=self.name,
             root=self.folder.root,
-            files=match_files(
-                self.folder, self.paths(listing, images), listed_in=listing.listed_in or str(self.labels)
-            ),
+            files=match_files(self.folder, self.paths(listing, images), listed_in=listed_in),
             scores=listing.scores,
             scale=listing.scale,
             references=_column(listing.references),
@@ -147,31 +144,30 @@ class Benchmark(abc.ABC):
             parts=_column(listing.parts),
             ids=np.array([name.casefold() for name in listing.names], dtype=np.str_),
             source="; ".join(
-                filter(
-                    None,
-                    [
-                        Path(listing.listed_in or self.labels).name,
-                        "" if images == "." else f"images in {images}",
-                        listing.note,
-                    ],
-                )
+                filter(None, [Path(listed_in).name, "" if images == "." else f"images in {images}", listing.note])
             ),
         )
 
     def image_folder(self, listing: Listing) -> str:
-        """The first of ``images_in`` that holds an image of the listing.
+        """The one of ``images_in`` that holds most images of the listing; of equals the first.
 
         Raises:
-            DatasetError: None does.
+            DatasetError: None holds any.
         """
-        for images in self.images_in:
-            if any(self.folder.find_file(path) for path in self.paths(listing, images)):
-                return images
-        raise DatasetError(
-            f"{self.labels} lists {len(listing.names)} images, and none of them lies in "
-            f"{' or '.join(str(self.folder.root / images) for images in self.images_in)} "
-            f"(found: {contents(self.folder.root)}); unpack the images there. {self.access}"
-        )
+        try:
+            held = [
+                sum(self.folder.find_file(path) is not None for path in self.paths(listing, images))
+                for images in self.images_in
+            ]
+        except DatasetError as error:
+            raise DatasetError(f"{listing.listed_in or self.labels}: {error}") from error
+        if not any(held):
+            raise DatasetError(
+                f"{listing.listed_in or self.labels} lists {len(listing.names)} images, and none of them lies in "
+                f"{' or '.join(str(self.folder.root / images) for images in self.images_in)} "
+                f"(found: {contents(self.folder.root)}); unpack the images there. {self.access}"
+            )
+        return self.images_in[held.index(max(held))]
 
     @staticmethod
     def paths(listing: Listing, images: str) -> list[str]:
@@ -194,37 +190,6 @@ class Benchmark(abc.ABC):
             f"(found: {contents(self.folder.root)}); copy the file there. {self.access}"
         )
 
-    def listed_landmarks(self, listing: Listing) -> Iterator[tuple[str, float, float]]:
-        """Name, listed score and published score of the landmarks in a listing."""
-        listed = {name.casefold(): float(score) for name, score in zip(listing.names, listing.scores, strict=True)}
-        for name, published in self.landmarks.items():
-            if name.casefold() in listed:
-                yield name, listed[name.casefold()], published
-
-    def reversed_landmark(self, listing: Listing) -> tuple[str, float, float] | None:
-        """The first landmark, where the scores of a listing run against the published ones."""
-        landmarks = list(self.listed_landmarks(listing))
-        if len(landmarks) < 4:  # fewer could be reversed by chance
-            return None
-        listed = listing.scale.to_unit(np.array([score for _, score, _ in landmarks]))
-        published = self.scale.to_unit(np.array([score for _, _, score in landmarks]))
-        return landmarks[0] if spearmanr(listed, published).statistic < -0.5 else None
-
-    def _check_direction(self, listing: Listing) -> None:
-        landmark = self.reversed_landmark(listing)
-        if landmark is not None:
-            name, listed, published = landmark
-            better = "higher" if listing.scale.higher_is_better else "lower"
-            raise DatasetError(
-                f"{self.labels}: the scores run the wrong way: {name} has {listed:g}, where {self.name} gives it "
-                f"{published:g} ({better} is better); use the set's own label file, or TableDataModule with "
-                "higher_is_better for ratings of your own"
-            )
-
 
 def _column(values: Sequence[str] | None) -> NDArray[np.str_] | None:
     return None if values is None else np.array(values, dtype=np.str_)
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))

@@ -9,8 +9,9 @@ from typing import ClassVar
 from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.ratings import parse_numbers, read_pairs, read_sheet
+from lml_iqa.datasets.ratings import parse_numbers, read_pairs
 from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.workbook import read_sheet
 
 # The workbook's dst_type: how that type is called in file names. Folders carry the latter in lower case.
 _IN_NAMES = {
@@ -71,7 +72,8 @@ class CSIQ(Benchmark):
         parts = [match for match in found if match is not None]
         return Listing(
             names=names,
-            scores=parse_numbers(self.labels, "dmos", scores, names),
+            # Six decimals, as the text file has: the same scores, and the same splits, from either.
+            scores=parse_numbers(self.labels, "dmos", scores, names).round(6),
             scale=self.scale,
             references=[part["reference"].casefold() for part in parts],
             types=[part["type"].casefold() for part in parts],

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+_SHOWN = 5
+
 
 class DatasetError(ValueError):
     """A data set on disk is not what its labels or its layout promise.
@@ -12,3 +16,9 @@ class DatasetError(ValueError):
 
 class ImageReadError(DatasetError):
     """One image file is missing, corrupt or of a kind that cannot be scored."""
+
+
+def first_few(items: Sequence[str]) -> str:
+    """The first items of a list, and how many more there are, for a message."""
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return f"{', '.join(items[:_SHOWN])}{more}"

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lml_iqa.datasets.errors import DatasetError
-
-_SHOWN = 5
+from lml_iqa.datasets.errors import DatasetError, first_few
 
 
 def find_root(root: str | Path, dataset: str) -> Path:
@@ -34,9 +32,17 @@ def find_root(root: str | Path, dataset: str) -> Path:
     return folder
 
 
+def entries_of(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, sorted by name; nothing where there is no folder, or one that may not be read."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
 def contents(folder: Path) -> str:
     """The first few names in a folder, for a message."""
-    return ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+    return ", ".join(entry.name for entry in entries_of(folder)[:8]) or "nothing"
 
 
 class CaseFolder:
@@ -87,11 +93,10 @@ class CaseFolder:
     def _listing(self, directory: str) -> dict[str, list[str]]:
         if directory not in self._listings:
             entries: dict[str, list[str]] = {}
-            if (self.root / directory).is_dir():
-                for entry in os.scandir(self.root / directory):
-                    entries.setdefault(entry.name.casefold(), []).append(entry.name)
-                    if entry.is_dir():
-                        self._folders.add(entry.name if directory == "." else f"{directory}/{entry.name}")
+            for entry in entries_of(self.root / directory):
+                entries.setdefault(entry.name.casefold(), []).append(entry.name)
+                if entry.is_dir():
+                    self._folders.add(entry.name if directory == "." else f"{directory}/{entry.name}")
             self._listings[directory] = entries
         return self._listings[directory]
 
@@ -121,9 +126,8 @@ def match_files(folder: CaseFolder, names: Iterable[str], *, listed_in: str) -> 
         raise DatasetError(f"{listed_in}: {error}") from error
     missing = [name for name, path in zip(names, found, strict=True) if path is None]
     if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise DatasetError(
             f"{listed_in} lists {len(missing)} of {len(names)} images that are not in {folder.root}: "
-            f"{', '.join(missing[:_SHOWN])}{more}; unpack the data set again, or remove their rows"
+            f"{first_few(missing)}; unpack the data set again, or remove their rows"
         )
     return np.array(found, dtype=np.str_)

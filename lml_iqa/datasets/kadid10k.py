@@ -41,7 +41,7 @@ TYPES = (
 )
 """The 25 distortion types, in the order of their numbers (from 1)."""
 
-_NAME = re.compile(r"i\d\d_(?P<type>\d\d)_(?P<level>0[1-5])\.png", re.IGNORECASE)
+_NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>0[1-5])\.png", re.IGNORECASE)
 
 
 class KADID10k(Benchmark):
@@ -79,12 +79,16 @@ class KADID10k(Benchmark):
         """Read ``dmos.csv``; type and level stand in the names."""
         columns = read_columns(self.labels, ["dist_img", "ref_img", "dmos"])
         parts = []
-        for name in columns["dist_img"]:
+        for name, reference in zip(columns["dist_img"], columns["ref_img"], strict=True):
             match = _NAME.fullmatch(name)
             if match is None or not 1 <= int(match["type"]) <= len(TYPES):
                 raise DatasetError(
                     f"{self.labels}: {name!r} is no image of KADID-10k (like 'I01_01_01.png'); "
                     "use the set's own label file"
+                )
+            if Path(reference).stem.casefold() != match["reference"].casefold():
+                raise DatasetError(
+                    f"{self.labels}: {name!r} is listed with reference {reference!r}; use the set's own label file"
                 )
             parts.append(match)
         return Listing(

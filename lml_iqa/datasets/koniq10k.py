@@ -71,8 +71,9 @@ class KonIQ10k(Benchmark):
         part = dict(zip(columns["image_name"], columns["set"], strict=True))
         for name in names:
             if part.get(name) not in _PARTS:
+                found = f"part {part[name]!r}" if name in part else "no part"
                 raise DatasetError(
-                    f"{file}: {name!r} of {self.labels.name} is in part {part.get(name)!r}, none of {list(_PARTS)}; "
+                    f"{file}: {name!r} of {self.labels.name} is in {found} (known: {', '.join(_PARTS)}); "
                     "use the set's own file"
                 )
         return [_PARTS[part[name]] for name in names]

@@ -9,7 +9,7 @@ import numpy as np
 
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.ratings import read_matlab
+from lml_iqa.datasets.matlab import read_numbers, read_texts
 from lml_iqa.datasets.table import ScoreScale
 
 # The rows of the label files: so many of each folder, in this order, numbered from 1.
@@ -52,22 +52,29 @@ class LIVE(Benchmark):
         "wn/img20.bmp": 111.775,
     }
     access = (
-        "LIVE cannot be downloaded for you: ask its authors for the password "
-        "(https://live.ece.utexas.edu/research/Quality/subjective.htm) and unpack databaserelease2.zip."
+        "Ask its authors for the password (https://live.ece.utexas.edu/research/Quality/subjective.htm), "
+        "and unpack databaserelease2.zip."
     )
 
     def read_labels(self) -> Listing:
         """Read DMOS, the references' names, and which rows are copies of references."""
         realigned = self.labels.name.casefold() == "dmos_realigned.mat"
-        dmos = read_matlab(self.labels, "dmos_new" if realigned else "dmos").astype(np.float64)
-        copies = read_matlab(self.labels, "orgs") == 1
+        dmos = read_numbers(self.labels, "dmos_new" if realigned else "dmos")
+        copies = read_numbers(self.labels, "orgs") == 1
         names_file = self.find("refnames_all.mat", f"{_FOLDER}/refnames_all.mat", "../refnames_all.mat")
-        references = read_matlab(names_file, "refnames_all")
+        references = read_texts(names_file, "refnames_all")
         rows = [(f"{folder}/img{n}.bmp", folder) for folder, count in _FOLDERS.items() for n in range(1, count + 1)]
         for file, length in ((self.labels, len(dmos)), (self.labels, len(copies)), (names_file, len(references))):
             if length != len(rows):
                 raise DatasetError(f"{file}: holds {length} rows where LIVE has {len(rows)}; use the set's own file")
         rated = np.flatnonzero(~copies)
+        if len(rated) == 0:
+            raise DatasetError(f"{self.labels}: marks every row as a copy (orgs); use the set's own file")
+        for i in rated:
+            if not references[i]:
+                raise DatasetError(
+                    f"{names_file}: row {i + 1} ({rows[i][0]}) names no photograph; use the set's own file"
+                )
         return Listing(
             names=[rows[i][0] for i in rated],
             scores=dmos[rated],

@@ -10,7 +10,7 @@ import numpy as np
 from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.ratings import read_matlab
+from lml_iqa.datasets.matlab import read_numbers, read_texts
 from lml_iqa.datasets.table import ScoreScale
 
 _EXAMPLE = re.compile(r"t\d+\.\w+", re.IGNORECASE)  # shown to the raters as examples, not part of the set
@@ -50,8 +50,8 @@ class LIVEC(Benchmark):
     def read_labels(self) -> Listing:
         """Read names and MOS, and leave the examples out."""
         names_file = self.find("Data/AllImages_release.mat", "AllImages_release.mat")
-        names = read_matlab(names_file, "AllImages_release")
-        scores = read_matlab(self.labels, "AllMOS_release").astype(np.float64)
+        names = read_texts(names_file, "AllImages_release")
+        scores = read_numbers(self.labels, "AllMOS_release")
         if len(names) != len(scores):
             raise DatasetError(
                 f"{self.labels}: holds {len(scores)} scores for the {len(names)} images of {names_file.name}; "

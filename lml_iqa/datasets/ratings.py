@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import openpyxl
-import scipy.io
 from numpy.typing import NDArray
-from openpyxl.utils.exceptions import InvalidFileException
 
 from lml_iqa.datasets.errors import DatasetError
-
-_HEADER_ROWS = 20  # a sheet's header row is looked for in so many
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
@@ -56,7 +49,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
         raise DatasetError(f"{path}: not UTF-8 text; save the label file as CSV in UTF-8") from error
     except csv.Error as error:
         raise DatasetError(f"{path}: not CSV ({error}); look for a quotation mark that is never closed") from error
-    return _by_name(path, columns, rows)
+    return by_name(path, columns, rows)
 
 
 def read_header(path: Path) -> list[str]:
@@ -98,85 +91,15 @@ def read_pairs(path: Path, first: str, second: str) -> dict[str, list[str]]:
             )
         if words:
             rows.append(words)
-    return _by_name(path, [first, second], rows)
+    return by_name(path, [first, second], rows)
 
 
-def read_sheet(path: Path, columns: Sequence[str], sheet: str | None = None) -> dict[str, list[str]]:
-    """Read named columns of an Excel sheet (xlsx); the header row is the first that holds all their names.
-
-    Args:
-        path: The workbook.
-        columns: The columns to read.
-        sheet: Name of the sheet; default the first.
-
-    Returns:
-        The texts of each column, in file order; whole numbers without a decimal point. Empty rows are passed over.
+def by_name(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """Turn rows into columns.
 
     Raises:
-        DatasetError: The file is missing or no workbook, lacks the sheet or a column, or a row lacks a value.
+        DatasetError: There are no rows.
     """
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); give the path of the label file") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, InvalidFileException) as error:
-        raise DatasetError(f"{path}: not an Excel workbook ({error}); copy or download the file again") from error
-    try:
-        if sheet is not None and sheet not in book.sheetnames:
-            raise DatasetError(f"{path}: no sheet {sheet!r}, only {book.sheetnames}; give the set's own workbook")
-        places: list[int] = []
-        rows: list[list[str]] = []
-        for number, cells in enumerate(book[sheet or book.sheetnames[0]].iter_rows(values_only=True), start=1):
-            texts = [_cell_text(cell) for cell in cells]
-            if places:
-                values = [texts[place] if place < len(texts) else "" for place in places]
-                if any(values):
-                    if "" in values:
-                        empty = columns[values.index("")]
-                        raise DatasetError(
-                            f"{path}, row {number}: no value in column {empty!r} ({', '.join(filter(None, texts))}); "
-                            "fill it in or remove the row"
-                        )
-                    rows.append(values)
-            elif set(columns) <= set(texts):
-                places = [texts.index(name) for name in columns]
-            elif number == _HEADER_ROWS:
-                break
-    finally:
-        book.close()
-    if not places:
-        raise DatasetError(f"{path}: no row holds the column names {list(columns)}; give the set's own workbook")
-    return _by_name(path, columns, rows)
-
-
-def _cell_text(cell: Any) -> str:
-    if cell is None:
-        return ""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
-
-
-def read_matlab(path: Path, variable: str) -> NDArray[Any]:
-    """Read one variable of a MATLAB file, flattened to one axis; cells of text become texts (empty cells: ``""``).
-
-    Raises:
-        DatasetError: The file is missing or no MATLAB file, or lacks the variable.
-    """
-    try:
-        variables = scipy.io.loadmat(path)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); give the path of the label file") from error
-    except (ValueError, TypeError, NotImplementedError, EOFError, scipy.io.matlab.MatReadError) as error:
-        raise DatasetError(f"{path}: not a MATLAB file ({error}); copy or download the file again") from error
-    if variable not in variables:
-        found = sorted(name for name in variables if not name.startswith("__"))
-        raise DatasetError(f"{path}: no variable {variable!r}, only {found}; give the set's own label file")
-    values: NDArray[Any] = variables[variable].ravel()
-    if values.dtype == object:
-        return np.array([str(cell.ravel()[0]) if np.size(cell) else "" for cell in values], dtype=np.str_)
-    return values
-
-
-def _by_name(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     if not rows:
         raise DatasetError(f"{path}: holds no rows; give a label file with at least one rated image")
     return {name: [row[i] for row in rows] for i, name in enumerate(columns)}

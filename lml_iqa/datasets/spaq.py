@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.ratings import parse_numbers, read_sheet
+from lml_iqa.datasets.ratings import parse_numbers
 from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.workbook import read_sheet
 
 _LABELS = "MOS and Image attribute scores.xlsx"
 
@@ -33,7 +34,7 @@ class SPAQ(Benchmark):
         for place in ("Annotations/", "", "SPAQ zip/Annotations/", "SPAQ zip/")
         for file in (_LABELS, _LABELS.replace(" ", "_"))
     )
-    images_in = ("TestImage", "SPAQ zip/TestImage", "SPAQ zip", "SPAQ zip/512x384", "512x384")
+    images_in = ("TestImage", "SPAQ zip/TestImage", "SPAQ zip", "SPAQ zip/512x384", "512x384", ".")
     landmarks: ClassVar = {
         "07338.jpg": 2.0,
         "08932.jpg": 2.83,

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.errors import DatasetError, first_few
 from lml_iqa.datasets.images import read_image
 from lml_iqa.datasets.resized import ResizedImages
-
-_SHOWN = 5  # how many offending rows an error message lists
 
 Scores = TypeVar("Scores", NDArray[np.float64], Tensor)
 
@@ -132,14 +130,12 @@ class ImageTable:
 
     @property
     def _where(self) -> str:
-        return f"{self.name} ({self.source or self.root})"
+        return f"{self.name} in {self.root} ({self.source})" if self.source else f"{self.name} in {self.root}"
 
     def _refuse(self, bad: NDArray[np.bool_], what: str, cure: str) -> None:
         if bad.any():
-            rows = np.flatnonzero(bad)
-            shown = "; ".join(f"{self.files[i]} (score {self.scores[i]:g})" for i in rows[:_SHOWN])
-            more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-            raise DatasetError(f"{self._where}: {shown}{more} {what}; {cure}")
+            rows = [f"{self.files[row]} (score {self.scores[row]:g})" for row in np.flatnonzero(bad)]
+            raise DatasetError(f"{self._where}: {first_few(rows)} {what}; {cure}")
 
     def path(self, row: int) -> Path:
         """Absolute path of one row's image."""

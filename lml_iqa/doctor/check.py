@@ -15,6 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lml_iqa.datasets import BENCHMARKS, Benchmark, DatasetError, Listing, read_image
+from lml_iqa.datasets.errors import first_few
+from lml_iqa.datasets.faults import find_faults, listed_landmarks
 from lml_iqa.datasets.files import CaseFolder, contents, find_root
 from lml_iqa.datasets.folder import image_endings
 from lml_iqa.datasets.images import read_size
@@ -22,9 +24,6 @@ from lml_iqa.datasets.images import read_size
 Severity = Literal["problem", "warning", "note"]
 
 _TOLERANCE = 0.01  # of the scale: how far a landmark's score may lie from the published one
-_SHRUNK = 0.2  # of the published scores' span: scores that span less are on another scale
-_ENOUGH = 10  # rows, to tell so
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,7 @@ class Finding:
     files: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        shown = ", ".join(self.files[:_SHOWN])
-        more = f" and {len(self.files) - _SHOWN} more" if len(self.files) > _SHOWN else ""
-        return f"{self.what}{f': {shown}{more}' if shown else ''}"
+        return f"{self.what}{': ' if self.files else ''}{first_few(self.files)}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +126,8 @@ def _examine(benchmark: Benchmark, facts: dict[str, Any], *, decode: bool) -> It
     facts["folder"] = str(benchmark.folder.root)
     listing = benchmark.read_labels()
     facts["label_file"] = listing.listed_in or str(benchmark.labels)
+    for fault in find_faults(listing, benchmark):
+        yield Finding("problem", fault.what, fault.cure, fault.rows)
     yield from _check_rows(benchmark, listing, facts)
     yield from _check_scores(benchmark, listing, facts)
     images = benchmark.image_folder(listing)
@@ -160,17 +159,12 @@ def _check_rows(benchmark: Benchmark, listing: Listing, facts: dict[str, Any]) -
     others = tuple(name for name in there if name is not None and benchmark.folder.root / name != benchmark.labels)
     if others and not listing.listed_in:
         yield Finding("note", f"{benchmark.labels.name} is read; there are other label files too", "", others)
-    if rows > published:
-        yield Finding("problem", f"{rows} rows, where {benchmark.name} has {published}", "use the set's own label file")
-    elif rows < published:
+    if rows < published:
         yield Finding(
             "warning",
             f"{rows} rows of the {published} that {benchmark.name} has: a subset",
             "nothing, if that is meant; figures are not comparable with those on the whole set",
         )
-    twice = tuple(name for name, count in Counter(map(str.casefold, listing.names)).items() if count > 1)
-    if twice:
-        yield Finding("problem", f"{len(twice)} images are listed more than once", "keep one row per image", twice)
 
 
 def _check_scores(benchmark: Benchmark, listing: Listing, facts: dict[str, Any]) -> Iterator[Finding]:
@@ -183,33 +177,9 @@ def _check_scores(benchmark: Benchmark, listing: Listing, facts: dict[str, Any])
         "mean": float(np.mean(scores)),
         "highest": float(np.max(scores)),
     }
-    off = np.flatnonzero(~((scores >= scale.low) & (scores <= scale.high)))
-    if len(off):
-        yield Finding(
-            "problem",
-            f"{len(off)} scores lie off the scale {scale.low:g}..{scale.high:g} of this {scale.name}",
-            "use the set's own label file",
-            tuple(f"{listing.names[i]} ({scores[i]:g})" for i in off.tolist()),
-        )
-    reversed_landmark = benchmark.reversed_landmark(listing)
-    if reversed_landmark is not None:
-        name, listed, published = reversed_landmark
-        yield Finding(
-            "problem",
-            f"the scores run the wrong way: {name} has {listed:g}, published is {published:g}",
-            "use the set's own label file; for reversed ratings of your own, TableDataModule with higher_is_better",
-        )
-    elif scale == benchmark.scale:
-        known = list(benchmark.landmarks.values())
-        if known and len(scores) >= _ENOUGH and np.ptp(scores) < _SHRUNK * np.ptp(known):
-            yield Finding(
-                "problem",
-                f"the scores span {np.min(scores):g} to {np.max(scores):g}, the published ones {min(known):g} to "
-                f"{max(known):g}: rescaled?",
-                "use the set's own label file, or TableDataModule with low and high of the scale",
-            )
+    if scale == benchmark.scale:
         reach = _TOLERANCE * scale.native_per_unit
-        changed = [(n, s, p) for n, s, p in benchmark.listed_landmarks(listing) if abs(s - p) > reach]
+        changed = [(n, s, p) for n, s, p in listed_landmarks(listing, benchmark) if abs(s - p) > reach]
         if changed:
             yield Finding(
                 "warning",

@@ -170,7 +170,7 @@ def test_live_cannot_be_downloaded(tmp_path):
     with pytest.raises(DatasetError) as error:
         data.prepare_data()
     assert "LIVE cannot be downloaded for you" in str(error.value)
-    assert "ask its authors for the password" in str(error.value)
+    assert "for you. Ask its authors for the password" in str(error.value)
     assert "https://live.ece.utexas.edu/research/Quality/subjective.htm" in str(error.value)
     assert not (tmp_path / "nowhere").exists()
 

@@ -72,13 +72,13 @@ def test_wrong_column(copy):
 def test_score_off_the_scale(copy):
     labels = copy / "Train (Images and MOS).csv"
     labels.write_text(labels.read_text().replace("0.05,", "50,", 1))
-    assert "has a score outside the scale 0..1 of this MOS" in refused(copy)
+    assert "scores lie off the scale 0..1 of BIQ2021: ss00 (1000).jpg (50)" in refused(copy)
 
 
 def test_image_in_both_parts(copy):
     labels = copy / "Test (Images and MOS).csv"
     labels.write_text(labels.read_text() + f"{next(iter(TRAIN))},0.5\n")
-    assert f"Images/{next(iter(TRAIN))} (score 0.05) is listed more than once" in refused(copy)
+    assert f"images are listed more than once: {next(iter(TRAIN))}" in refused(copy)
 
 
 def test_genuine_images(shared_data):

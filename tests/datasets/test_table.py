@@ -63,7 +63,7 @@ def test_scores_at_the_ends_of_the_scale_pass():
 def test_off_scale_score(score):
     message = refused(scores=(1.0, score, 3.0), source="labels.csv")
     assert message == (
-        f"toy (labels.csv): b.png (score {score:g}) has a score outside the scale 1..5 of this MOS; "
+        f"toy in /data (labels.csv): b.png (score {score:g}) has a score outside the scale 1..5 of this MOS; "
         "correct the score, or state the scale that the scores are on"
     )
 
@@ -71,7 +71,7 @@ def test_off_scale_score(score):
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
 def test_score_that_is_not_finite(score):
     message = refused(scores=(1.0, 2.0, score))
-    assert "toy (/data): c.png" in message
+    assert "toy in /data: c.png" in message
     assert "not a finite number; correct or remove the row" in message
 
 
@@ -101,7 +101,7 @@ def test_columns_of_unequal_length(column):
 def test_parts():
     assert table(parts=["train", "", "test"]).parts.tolist() == ["train", "", "test"]
     message = refused(parts=["train", "Test", "validation"])
-    assert "b.png (score 5); c.png (score 2.5) belongs to an unknown part" in message
+    assert "b.png (score 5), c.png (score 2.5) belongs to an unknown part" in message
     assert '"train", "val" and "test"' in message
 
 

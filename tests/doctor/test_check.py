@@ -110,7 +110,9 @@ def test_reversed_scores(capsys, tmp_path):
     scores = [(n, 9 - s) for n, s in SETS["tid2013"].landmarks.items()]
     status, diagnosis = examine(capsys, made.write_tid2013(tmp_path, [*scores, ("i01_01_1.bmp", 5.5)]))
     assert status == 1
-    reversed_ = only(diagnosis, "problem", "run the wrong way: i09_24_5.bmp has 8.75758, published is 0.24242")
+    reversed_ = only(
+        diagnosis, "problem", "run the wrong way: i09_24_5.bmp has 8.75758, where TID2013 gives it 0.24242"
+    )
     assert "higher_is_better" in reversed_["cure"]
 
 
@@ -118,18 +120,21 @@ def test_rescaled_and_changed_scores(capsys, tmp_path):
     scores = [(name, score / 100) for name, score in {**made.LIVEC, **SETS["livec"].landmarks}.items()]
     status, diagnosis = examine(capsys, made.write_livec(tmp_path, scores))
     assert status == 1
-    assert "low and high" in only(diagnosis, "problem", r"span 0\.0342 to 0\.92432, the published ones 3\.42")["cure"]
+    assert (
+        "low and high"
+        in only(diagnosis, "problem", r"another scale: 673.JPG has 0.0342, where LIVEC gives it 3.42")["cure"]
+    )
     assert len(only(diagnosis, "warning", "8 scores are not the published ones")["files"]) == 8
 
 
 def test_rows_of_another_file(capsys, tid2013, monkeypatch):
     relabel(tid2013, lambda text: text + text.splitlines()[0] + "\n")
-    twice = only(examine(capsys, tid2013)[1], "problem", "1 images are listed more than once")
+    twice = only(examine(capsys, tid2013)[1], "problem", "images are listed more than once")
     assert twice["files"] == [next(iter(made.TID2013)).lower()]
     monkeypatch.setattr(SETS["tid2013"], "images", 50)
-    assert only(examine(capsys, tid2013)[1], "problem", "55 rows, where TID2013 has 50")["cure"]
+    assert only(examine(capsys, tid2013)[1], "problem", "lists 55 rated images, but TID2013 has 50")["cure"]
     relabel(tid2013, lambda text: text.replace("5.", "55.", 1))
-    off = only(examine(capsys, tid2013)[1], "problem", r"1 scores lie off the scale 0\.\.9")
+    off = only(examine(capsys, tid2013)[1], "problem", r"scores lie off the scale 0\.\.9")
     assert "55." in off["files"][0]
 
 
