@@ -15,6 +15,7 @@ from lml_iqa.datasets import DatasetError
 from lml_iqa.doctor import command as doctor
 from lml_iqa.memory import keep_freed_memory
 from lml_iqa.models import WeightsError
+from lml_iqa.protocol.repeats import protocol
 from lml_iqa.tasks import LMLTask
 
 
@@ -86,6 +87,8 @@ def main(args: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if args is None else args)
     if arguments[:1] == ["data"]:
         sys.exit(doctor.run(arguments[1:]))
+    if arguments[:1] == ["protocol"]:
+        sys.exit(protocol(arguments[1:]))
     keep_freed_memory()
     try:
         LMLCLI(
@@ -95,7 +98,9 @@ def main(args: Sequence[str] | None = None) -> None:
             save_config_callback=SaveConfig,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs={"description": "No-reference image quality: train, test and score. See also: lml-iqa data"},
+            parser_kwargs={
+                "description": "No-reference image quality: train, test, score. Also: lml-iqa data | protocol"
+            },
             args=list(args) if args is not None else None,
         )
     except (DatasetError, WeightsError) as error:

@@ -1,6 +1,7 @@
 """Callbacks: what a run leaves behind."""
 
 from lml_iqa.callbacks.folder import run_folder, writes_files
+from lml_iqa.callbacks.oracle import TestEveryEpoch
 from lml_iqa.callbacks.report import Report
 
-__all__ = ["Report", "run_folder", "writes_files"]
+__all__ = ["Report", "TestEveryEpoch", "run_folder", "writes_files"]

@@ -140,14 +140,21 @@ def _data_module(trainer: Trainer) -> IQADataModule:
 
 
 def _write_predictions(path: Path, data: IQADataModule, scored: Mapping[int, ScoredImage]) -> None:
-    """One line an image: file, score, spread between crops, human score, top-left corner of the salient crop."""
+    """Write one line an image.
+
+    File, score, spread between crops, human score, top-left corner of the salient crop, and the clean photograph,
+    distortion type and level where the set has them.
+    """
     table = data.table
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "score", "spread", "human_score", "salient_y", "salient_x", "crop_size"])
+        known = {"reference": table.references, "type": table.types, "level": table.levels}
+        extra = {name: values for name, values in known.items() if values is not None}
+        writer.writerow(["path", "score", "spread", "human_score", "salient_y", "salient_x", "crop_size", *extra])
         for row, image in scored.items():
             y, x = image.positions[image.saliency.argmax()]
             human = f"{table.scores[row]:.6g}" if table.rated else ""
             writer.writerow(
                 [table.files[row], f"{image.score:.6f}", f"{image.spread:.6f}", human, y, x, data.crop_size]
+                + [values[row] for values in extra.values()]
             )

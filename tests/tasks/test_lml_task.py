@@ -23,7 +23,7 @@ def make_task(**options):
             "decoder_heads": 4,
             "embedding_dim": 8,
             "lr": 1e-3,
-            "teacher_momentum": 0.9,
+            "teacher_horizon": 0.5,
             **options,
         }
     )
@@ -111,14 +111,12 @@ def test_teacher_follows_once_per_optimiser_step(biq2021_root, tmp_path):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             if trainer.global_step > self.step:
                 self.step = trainer.global_step
-                total = trainer.estimated_stepping_batches
-                # the schedule counts the steps done before this one
-                momentum = 0.99 + 0.5 * (0.9 - 0.99) * (1 + math.cos(math.pi * (self.step - 1) / total))
+                momentum = math.exp(-1 / (0.7 * self.step))
                 for name, parameter in pl_module.pair.student.named_parameters():
                     self.average[name] = momentum * self.average[name] + (1 - momentum) * parameter.detach()
 
     by_hand = ByHand()
-    task = make_task(teacher_momentum=0.9, teacher_momentum_end=0.99)
+    task = make_task(teacher_horizon=0.7)
     trainer = make_trainer(tmp_path, callbacks=[by_hand], accumulate_grad_batches=3)
     trainer.fit(task, datamodule=make_data(biq2021_root, batch_size=2))
     assert by_hand.step == trainer.global_step == 4  # 5 batches an epoch: steps after 3 and 5
@@ -244,7 +242,14 @@ def test_fine_tuning_takes_weights_and_no_options(biq2021_root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", [{"mutual_ramp": 1.5}, {"teacher_momentum": -0.1}, {"warmup": 2.0}, {"lambda_mutual": -1.0}]
+    "option",
+    [
+        {"mutual_ramp": 1.5},
+        {"teacher_horizon": -0.1},
+        {"teacher_horizon": 0.0},
+        {"warmup": 2.0},
+        {"lambda_mutual": -1.0},
+    ],
 )
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ValueError, match=next(iter(option))):

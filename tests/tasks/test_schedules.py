@@ -5,7 +5,7 @@ import torch
 
 from lml_iqa.models import LMLNetwork
 from lml_iqa.tasks.parameter_groups import parameter_groups
-from lml_iqa.tasks.schedules import cosine_between, learning_rate_factor
+from lml_iqa.tasks.schedules import learning_rate_factor, teacher_momentum
 
 
 def test_cosine_rises_over_the_warm_up_and_falls_to_zero():
@@ -23,10 +23,21 @@ def test_constant_needs_no_warm_up():
     assert learning_rate_factor(0.0, schedule="constant", warmup=0.0) == 1.0
 
 
-def test_momentum_moves_between_its_ends():
-    assert cosine_between(0.9, 0.99, 0.0) == pytest.approx(0.9)
-    assert cosine_between(0.9, 0.99, 0.5) == pytest.approx(0.945)
-    assert cosine_between(0.9, 0.99, 2.0) == pytest.approx(0.99)
+@pytest.mark.parametrize("steps", [400, 20_000])
+def test_teacher_looks_back_over_the_same_share_of_any_run(steps):
+    ages, weight = 0.0, 1.0  # mean age of what the average holds, in steps
+    for age, step in enumerate(range(steps, 0, -1)):
+        momentum = teacher_momentum(step, 0.05)
+        ages += age * weight * (1 - momentum)
+        weight *= momentum
+    assert ages / steps == pytest.approx(0.05, abs=0.006)
+
+
+def test_teacher_momentum_rises_from_nothing():
+    momenta = [teacher_momentum(step, 0.05) for step in range(1, 1000)]
+    assert momenta == sorted(momenta)
+    assert momenta[0] < 1e-6
+    assert momenta[-1] > 0.97
 
 
 @pytest.mark.parametrize("freeze", [False, True])

@@ -1,0 +1,138 @@
+"""The arithmetic of the tables, against pandas and SciPy."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from lml_iqa.datasets import TID2013
+from lml_iqa.protocol.statistics import METRICS, srcc_by_group, summarise
+from lml_iqa.protocol.tables import published, srcc_by, write_tables
+
+VALUES = [0.91, 0.87, 0.93, 0.9, 0.89, 0.95, 0.88]
+
+
+def test_summary():
+    oracle = pd.Series(VALUES)
+    summary = summarise(VALUES)
+    assert summary.n == 7
+    assert summary.median == oracle.median()
+    assert summary.mean == pytest.approx(oracle.mean())
+    assert summary.std == pytest.approx(oracle.std())
+    rng = np.random.default_rng(1)
+    medians = [np.median(rng.choice(VALUES, 7)) for _ in range(20000)]
+    assert summary.low == pytest.approx(np.quantile(medians, 0.025), abs=0.005)
+    assert summary.high == pytest.approx(np.quantile(medians, 0.975), abs=0.005)
+    assert summarise(VALUES) == summary
+
+
+def test_summary_of_few():
+    assert summarise([0.5])[:3] == (1, 0.5, 0.5)
+    assert np.isnan(summarise([0.5]).std)
+    assert np.isnan(summarise([0.5, 0.7]).low)
+    assert summarise([]).n == 0
+
+
+def test_srcc_by_group():
+    predicted = np.array([1.0, 2, 3, 4, 4, 4, 4, 1])
+    human = np.array([1.0, 3, 2, 1, 2, 3, 1, 2])
+    groups = ["a", "a", "a", "b", "b", "b", "c", "c"]
+    found = srcc_by_group(predicted, human, groups)
+    assert found["a"] == pytest.approx(spearmanr([1, 2, 3], [1, 3, 2]).statistic)
+    assert np.isnan(found["b"])  # constant predictions
+    assert set(found) == {"a", "b"}  # two images have no correlation
+
+
+def test_srcc_by_type_on_the_genuine_labels(shared_data, tmp_path):
+    root = tmp_path / "tid2013"
+    (root / "distorted_images").mkdir(parents=True)
+    labels = (shared_data / "labels" / "tid2013" / "mos_with_names.txt").read_text()
+    (root / "mos_with_names.txt").write_text(labels)
+    for line in labels.split("\n"):
+        if line.strip():
+            (root / "distorted_images" / line.split()[1]).touch()
+    table = TID2013(root).load()
+    rng = np.random.default_rng(0)
+    score = table.scores + rng.normal(0, 1, len(table))  # stand-in predictions
+    predictions = {
+        "score": [str(value) for value in score],
+        "human_score": [str(value) for value in table.scores],
+        "type": table.types.tolist(),
+        "level": [str(level) for level in table.levels],
+    }
+    frame = pd.DataFrame({"score": score, "human": table.scores, "type": table.types, "level": table.levels})
+    for column, count in (("type", 24), ("level", 5)):
+        found = srcc_by(column, predictions)
+        oracle = frame.groupby(column)[["score", "human"]].apply(lambda g: g.corr(method="spearman").iloc[0, 1])
+        assert len(found) == count
+        for name, value in oracle.items():
+            assert found[str(name)] == pytest.approx(value, abs=1e-12)
+    assert srcc_by("reference", predictions) == {}
+
+
+def run(seed):
+    rng = np.random.default_rng(seed)
+    metrics = {metric: float(rng.uniform(0.8, 0.9)) for metric in METRICS}
+    human = rng.uniform(0, 9, 12)
+    predictions = {
+        "score": [str(v) for v in human + rng.normal(0, 2, 12)],
+        "human_score": [str(v) for v in human],
+        "type": ["blur", "jpeg"] * 6,
+        "level": [str(i // 4 + 1) for i in range(12)],
+    }
+    return {"metrics": metrics, "predictions": predictions, "best_on_test": metrics["srcc"] + 0.01}
+
+
+def test_files(tmp_path):
+    runs = {f"split{n}": run(n) for n in range(4)}
+    markdown = write_tables(tmp_path, "TID2013", runs, {"split4": "out of memory"})
+    frame = pd.read_csv(tmp_path / "splits.csv", index_col="run")
+    assert frame.loc["split4", "failure"] == "out of memory"
+    content = json.loads((tmp_path / "table.json").read_text())
+    for metric in METRICS:
+        assert content["summary"][metric]["median"] == pytest.approx(frame[metric].median())
+        assert content["summary"][metric]["std"] == pytest.approx(frame[metric].std())
+    assert content["best_on_test_srcc"]["median"] == pytest.approx(frame["srcc"].median() + 0.01)
+    assert content["failed"] == {"split4": "out of memory"}
+    assert set(content["srcc_by_type"]) == {"blur", "jpeg"}
+    medians = []
+    for values in runs.values():
+        table = pd.DataFrame(values["predictions"]).query("type == 'blur'")[["score", "human_score"]].astype(float)
+        medians.append(table.corr(method="spearman").iloc[0, 1])
+    assert content["srcc_by_type"]["blur"]["median"] == pytest.approx(np.median(medians))
+    assert f"| SRCC | {frame['srcc'].median():.3f} |" in markdown
+    assert "4 runs, 1 failed" in markdown
+    assert "epoch chosen on the test part (not comparable)" in markdown
+    assert "| split4 | out of memory |" in markdown
+    assert "| DEIQT | 0.892 | 0.908 | AAAI 2023, or as later papers quote it (not checked by us) |" in markdown
+    tex = (tmp_path / "table.tex").read_text()
+    assert r"DEIQT$^\dagger$ & 0.892 & 0.908 \\" in tex
+    assert rf"Ours, median of 4 & {frame['srcc'].median():.3f} & {frame['plcc'].median():.3f} \\" in tex
+    assert (tmp_path / "table.png").stat().st_size > 5000
+    with (tmp_path / "groups.csv").open(newline="") as file:
+        assert {row["value"] for row in csv.DictReader(file)} == {"blur", "jpeg", "1", "2", "3"}
+
+
+def test_a_set_without_published_figures_or_types(tmp_path):
+    plain = run(0)
+    plain["predictions"] = {name: plain["predictions"][name] for name in ("score", "human_score")}
+    plain["best_on_test"] = None
+    markdown = write_tables(tmp_path, "mine", {"split0": plain}, {})
+    assert "published" not in markdown
+    assert "distortion" not in markdown
+    assert "not comparable" not in markdown
+    assert json.loads((tmp_path / "table.json").read_text())["best_on_test_srcc"] is None
+
+
+@pytest.mark.parametrize("dataset", ["LIVE", "CSIQ", "TID2013", "KADID-10k", "LIVEC", "KonIQ-10k", "FLIVE", "SPAQ"])
+def test_published_figures_have_a_source(dataset):
+    rows = published(dataset)
+    assert len(rows) >= 6
+    for row in rows:
+        assert row["source"]
+        assert row["checked"] in {"yes", "no"}
+        for metric in ("srcc", "plcc"):
+            assert row[metric] == "" or 0.5 < float(row[metric]) < 1
