@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lml_iqa.datasets.crops import CropBatch, EpochSampler, GridCropDataset, RandomCropDataset, ShareSampler
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.resized import ResizedImages
-from lml_iqa.datasets.splits import Split, SplitRule, make_split
+from lml_iqa.datasets.splits import Split, SplitRule, make_split, thin_out
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
 _RULES = ("auto", "reference", "random", "official")
@@ -45,6 +45,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         split_seed: Seed of the split.
         test_fraction: Share of the images or references in the test part, where the rule draws one.
         val_fraction: Share of the remaining ones in the validation part, where the rule draws one.
+        train_fraction: Share of the training part to train on, for few-label curves; validation and test part stay.
         seed: Seed of the training order and crops; default the run's (``seed_everything``).
         num_workers: Processes that decode images.
     """
@@ -63,6 +64,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         split_seed: int = 0,
         test_fraction: float = 0.2,
         val_fraction: float = 0.1,
+        train_fraction: float = 1.0,
         seed: int | None = None,
         num_workers: int = 2,
     ) -> None:
@@ -90,6 +92,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         self.split_seed = split_seed
         self.test_fraction = test_fraction
         self.val_fraction = val_fraction
+        self.train_fraction = train_fraction
         self.seed = seed
         self.num_workers = num_workers
         self._table: ImageTable | None = None
@@ -129,6 +132,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
                 raise DatasetError(
                     f"data.split: {rule} is neither one of {', '.join(_RULES)} nor the path of a split.json"
                 )
+            self._split = thin_out(self._split, self.table, self.train_fraction)
         return self._split
 
     @property
@@ -144,6 +148,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             "data_sha256": self.split.data_digest,
             "split": self.split.rule,
             "split_seed": self.split.seed,
+            "train_fraction": self.train_fraction,
             "crop_size": self.crop_size,
             "eval_crops": self.eval_crops,
             "short_side": self.short_side,

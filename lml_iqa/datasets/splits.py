@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +155,30 @@ def make_split(
         seed=seed,
         data_digest=table.digest(),
     )
+
+
+def thin_out(split: Split, table: ImageTable, fraction: float) -> Split:
+    """Keep a share of a split's training images, as if people had rated fewer; validation and test part stay.
+
+    Whole groups (clean photographs, or single images) are kept, drawn with the split's seed; those of a smaller share
+    are among those of a larger one.
+
+    Args:
+        split: The split.
+        table: The data set it belongs to.
+        fraction: Share of the training part's groups, above 0 and up to 1.
+
+    Raises:
+        DatasetError: The share is out of range.
+    """
+    if not 0 < fraction <= 1:
+        raise DatasetError(f"train_fraction={fraction} must lie above 0 and up to 1")
+    if fraction == 1:
+        return split
+    groups = (table.references if table.references is not None and split.rule != "random" else table.ids)[split.train]
+    order = np.random.default_rng(split.seed).permutation(np.unique(groups))
+    kept = order[: max(1, round(fraction * len(order)))]
+    return dataclasses.replace(split, train=split.train[np.isin(groups, kept)])
 
 
 def _draw(

@@ -161,6 +161,7 @@ def test_provenance(data):
         "data_sha256": module.table.digest(),
         "split": "random",
         "split_seed": 3,
+        "train_fraction": 1.0,
         "crop_size": 16,
         "eval_crops": 4,
         "short_side": None,

@@ -6,6 +6,7 @@ import pytest
 
 from lml_iqa.datasets import DatasetError, ImageTable, ScoreScale, Split, make_split
 from lml_iqa.datasets.folder import load_folder
+from lml_iqa.datasets.splits import thin_out
 
 PARTS = ("train", "val", "test")
 
@@ -279,3 +280,28 @@ def test_an_official_split_that_tears_a_reference_apart_is_refused():
     assert "'r002'" in message
     assert "split: reference" in message
     assert set(make_split(data, rule="reference").test) <= set(range(12))
+
+
+@pytest.mark.parametrize("authentic", [False, True])
+def test_fewer_labels(authentic):
+    data = table(authentic=authentic)
+    whole = make_split(data, seed=4)
+    kept = set(whole.train)
+    for fraction in (0.8, 0.6, 0.4, 0.2):
+        split = thin_out(whole, data, fraction)
+        assert split.val.tolist() == whole.val.tolist()
+        assert split.test.tolist() == whole.test.tolist()
+        assert set(split.train) < kept  # a smaller share is part of a larger one
+        kept = set(split.train)
+        assert len(kept) == pytest.approx(fraction * len(whole.train), rel=0.1)
+        if not authentic:
+            references = set(data.references[split.train])
+            assert len(kept) == 6 * len(references)  # all versions of a photograph, or none
+    assert thin_out(whole, data, 1.0) is whole
+    assert len(thin_out(whole, data, 1e-9).train) == (1 if authentic else 6)
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.2, 1.1, float("nan")])
+def test_shares_out_of_range_are_refused(fraction):
+    data = table()
+    assert f"train_fraction={fraction} must lie above 0" in refused(thin_out, make_split(data), data, fraction)
