@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import numpy as np
 
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.files import CaseFolder
 from lml_iqa.datasets.matlab import read_numbers, read_texts
 from lml_iqa.datasets.table import ScoreScale
 
@@ -55,6 +56,13 @@ class LIVE(Benchmark):
         "Ask its authors for the password (https://live.ece.utexas.edu/research/Quality/subjective.htm), "
         "and unpack databaserelease2.zip."
     )
+
+    @classmethod
+    def homes(cls, root: Path) -> list[Path]:
+        """As for every set; label files one folder up count only for a folder that holds the images."""
+        inside = [name for name in cls.labels_in if not name.startswith("../")]
+        found = {home: CaseFolder(home) for home in super().homes(root)}
+        return [home for home, folder in found.items() if folder.find("jp2k") or any(map(folder.find_file, inside))]
 
     def read_labels(self) -> Listing:
         """Read DMOS, the references' names, and which rows are copies of references."""

@@ -17,12 +17,13 @@ from tqdm import tqdm
 from lml_iqa.datasets import BENCHMARKS, Benchmark, DatasetError, Listing, read_image
 from lml_iqa.datasets.errors import first_few
 from lml_iqa.datasets.faults import find_faults, listed_landmarks
-from lml_iqa.datasets.files import CaseFolder, contents, find_root
+from lml_iqa.datasets.files import CaseFolder, contents, entries_of, find_root
 from lml_iqa.datasets.folder import image_endings
 from lml_iqa.datasets.images import read_size
 
 Severity = Literal["problem", "warning", "note"]
 
+_DEPTH = 2  # folders below the given one in which images are looked for, as for label files
 _TOLERANCE = 0.01  # of the scale: how far a landmark's score may lie from the published one
 
 
@@ -71,15 +72,14 @@ class Diagnosis:
 def recognise(root: Path) -> type[Benchmark]:
     """Which of the published sets a folder holds, itself or up to two folders below.
 
-    Told by the label files; where there is none, by the folders that images lie in.
+    Told by the label files; where there is none, by the set's best and worst images, else by the folders of images.
 
     Raises:
         DatasetError: The folder is none of them, or could be several.
     """
     found = [dataset for dataset in BENCHMARKS if dataset.homes(root)]
     if not found:
-        below = [root, *(entry for entry in sorted(root.iterdir()) if entry.is_dir())]
-        found = [d for d in BENCHMARKS if any(_has_image_folder(CaseFolder(folder), d) for folder in below)]
+        found = _by_images(root)
     if not found:
         labels = "; ".join(f"{dataset.name}: {dataset.labels_in[0]}" for dataset in BENCHMARKS)
         raise DatasetError(
@@ -92,6 +92,23 @@ def recognise(root: Path) -> type[Benchmark]:
             "or give the folder of one of them"
         )
     return found[0]
+
+
+def _by_images(root: Path) -> list[type[Benchmark]]:
+    level = [root]
+    for _ in range(_DEPTH + 1):
+        folders = [CaseFolder(folder) for folder in level]
+        for has in (_has_landmark, _has_image_folder):
+            found = [dataset for dataset in BENCHMARKS if any(has(folder, dataset) for folder in folders)]
+            if found:
+                return found
+        level = [folder / e.name for folder in level for e in entries_of(folder) if e.is_dir() and e.name[0] != "."]
+    return []
+
+
+def _has_landmark(folder: CaseFolder, dataset: type[Benchmark]) -> bool:
+    places = [images for images in dataset.images_in if "{type}" not in images]
+    return any(folder.find_file(f"{images}/{name}") is not None for images in places for name in dataset.landmarks)
 
 
 def _has_image_folder(folder: CaseFolder, dataset: type[Benchmark]) -> bool:
@@ -117,7 +134,8 @@ def check(root: str | Path, dataset: type[Benchmark] | None = None, *, decode: b
     try:
         findings += _examine(dataset(folder), facts, decode=decode)
     except DatasetError as error:
-        findings.append(Finding("problem", str(error), "see the message"))
+        what, _, cure = str(error).partition("; ")
+        findings.append(Finding("problem", what, cure))
     order: list[Severity] = ["problem", "warning", "note"]
     return Diagnosis(dataset, folder, facts, tuple(sorted(findings, key=lambda f: order.index(f.severity))))
 
@@ -177,7 +195,9 @@ def _check_scores(benchmark: Benchmark, listing: Listing, facts: dict[str, Any])
         "mean": float(np.mean(scores)),
         "highest": float(np.max(scores)),
     }
-    if scale == benchmark.scale:
+    if scale == benchmark.scale and benchmark.landmarks:
+        published = benchmark.landmarks.values()
+        facts["scores"]["published"] = f"{min(published):g}..{max(published):g}"
         reach = _TOLERANCE * scale.native_per_unit
         changed = [(n, s, p) for n, s, p in listed_landmarks(listing, benchmark) if abs(s - p) > reach]
         if changed:
@@ -222,8 +242,9 @@ def _check_images(root: Path, present: Sequence[str], facts: dict[str, Any], *, 
     # Pillow and hashing let go of the interpreter while they work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         measured = list(_progress(pool.map(measure, present), "reading images", len(present)))
+        broken = [(p, e) for p, e in zip(present, measured, strict=True) if isinstance(e, DatasetError)]
         same_size: defaultdict[int, list[str]] = defaultdict(list)
-        for path in present:
+        for path in sorted(set(present) - {path for path, _ in broken}):
             same_size[(root / path).stat().st_size].append(path)
         candidates = [path for paths in same_size.values() if len(paths) > 1 for path in paths]
         digests = pool.map(lambda path: _digest(root / path), candidates)
@@ -237,7 +258,6 @@ def _check_images(root: Path, present: Sequence[str], facts: dict[str, Any], *, 
             name: f"{by_pixels[place][1]}x{by_pixels[place][0]}"
             for name, place in (("smallest", 0), ("median", len(by_pixels) // 2), ("largest", -1))
         }
-    broken = [(p, e) for p, e in zip(present, measured, strict=True) if isinstance(e, DatasetError)]
     if broken:
         yield Finding(
             "problem",

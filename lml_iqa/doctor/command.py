@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def as_text(diagnosis: Diagnosis) -> str:
     verdict = f"{count} problem{'s' if count > 1 else ''}: not usable as it is"
     if not count:
         config = f"configs/{diagnosis.dataset.__name__.lower()}.yaml"
-        verdict = f"usable as it is: lml-iqa fit --config {config} --data.root {diagnosis.root}"
+        verdict = f"usable as it is: lml-iqa fit --config {config} --data.root {shlex.quote(str(diagnosis.root))}"
     return "\n".join([*lines, "", verdict])
 
 
@@ -121,6 +123,23 @@ def _benchmark(name: str) -> type[Benchmark]:
     raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(dataset.name for dataset in BENCHMARKS)}")
 
 
+def _output(text: str) -> Path:
+    """A file that can be written: asked before the work, not after it."""
+    path = Path(text).expanduser()
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written; give a file in a folder that may be written to")
+    return path
+
+
+def _at_least(low: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f"must be at least {low}, not {text}")
+        return int(text)
+
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("root", type=Path, metavar="DIR", help="folder of the data set, or one above it")
@@ -143,14 +162,14 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "show", parents=[common], help="a picture: images from worst to best, score histogram"
     )
-    command.add_argument("--output", type=Path, default=Path("sheet.png"), help="default: %(default)s")
-    command.add_argument("--images", type=int, default=24, help="default: %(default)s")
+    command.add_argument("--output", type=_output, default="sheet.png", help="default: %(default)s")
+    command.add_argument("--images", type=_at_least(1), default=24, help="default: %(default)s")
     command.set_defaults(command=_show)
 
     command = commands.add_parser("split", parents=[common], help="write a split, for --data.split, without training")
-    command.add_argument("--output", type=Path, default=Path("split.json"), help="default: %(default)s")
+    command.add_argument("--output", type=_output, default="split.json", help="default: %(default)s")
     command.add_argument("--split", default="auto", choices=["auto", "reference", "random", "official"])
-    command.add_argument("--split_seed", type=int, default=0, help="default: %(default)s")
+    command.add_argument("--split_seed", type=_at_least(0), default=0, help="default: %(default)s")
     command.add_argument("--test_fraction", type=float, default=0.2, help="default: %(default)s")
     command.add_argument("--val_fraction", type=float, default=0.1, help="default: %(default)s")
     command.set_defaults(command=_split)

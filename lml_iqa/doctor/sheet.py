@@ -50,7 +50,7 @@ def draw_sheet(path: Path, table: ImageTable, images: int = 24) -> None:
         panel.imshow(image[::step, ::step])
         panel.set_title(f"{table.scores[row]:.4g}  {Path(str(table.files[row])).name[:28]}", fontsize=7)
     bottom.suptitle("from worst to best", fontsize=10)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, format="png", dpi=110)
 
 
 def _spread(quality: NDArray[np.float64], count: int) -> NDArray[np.int64]:

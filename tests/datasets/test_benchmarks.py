@@ -283,6 +283,13 @@ def test_live_prefers_the_realigned_scores_from_one_folder_up(tree, copy):
         assert table.digest() == load("live", tree("live")).digest()
 
 
+def test_live_beside_another_set_is_not_taken_for_it(tmp_path):
+    LAYOUTS["live_mats_above"](tmp_path)
+    other = LAYOUTS["tid2013"](tmp_path / "tid2013")
+    assert not SETS["live"].homes(other)
+    assert SETS["live"].homes(tmp_path / "databaserelease2") == [tmp_path / "databaserelease2"]
+
+
 def test_csiq_prefers_the_workbook(copy):
     root = copy("csiq_official")
     made.write_csiq(root, [(name, 0.5) for name in made.CSIQ], labels="csiq_label.txt")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -142,7 +143,9 @@ def test_unreadable_labels(capsys, tid2013):
     relabel(tid2013, lambda text: text.replace(" ", " x ", 1))
     status, diagnosis = examine(capsys, tid2013)
     assert status == 1
-    assert only(diagnosis, "problem", r"mos_with_names\.txt, line 1: ")
+    finding = only(diagnosis, "problem", r"mos_with_names\.txt, line 1: ")
+    assert finding["cure"] == "give the set's own label file"
+    assert finding["cure"] not in finding["what"]
     assert "scores" not in diagnosis["facts"]
 
 
@@ -158,7 +161,46 @@ def test_missing_label_file(capsys, tmp_path):
     shutil.rmtree(root / "Annotations")
     status, diagnosis = examine(capsys, root)
     assert (status, diagnosis["dataset"]) == (1, "SPAQ")
-    assert only(diagnosis, "problem", "no label file in .*Annotations/MOS and Image attribute scores.xlsx")
+    cure = only(diagnosis, "problem", f"^SPAQ: no label file in {root}")["cure"]
+    assert cure.startswith("set data.root to the folder that holds 'Annotations/MOS and Image attribute scores.xlsx'")
+
+
+SAME_FOLDERS = {  # sets whose folders of images are called the same
+    "tid2013": "TID2013 or KADID-10k",
+    "kadid10k_community": "TID2013 or KADID-10k",
+    "kadid10k_official": "KADID-10k or LIVEC or BIQ2021",
+    "livec": "KADID-10k or LIVEC or BIQ2021",
+    "koniq10k_sets_512x384": "KonIQ-10k or SPAQ",
+    "koniq10k_metadata_both": "KonIQ-10k or SPAQ",
+}
+
+
+@pytest.mark.parametrize("above", [0, 1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_recognised_by_its_images(tmp_path, layout, above):
+    root = LAYOUTS[layout](tmp_path / "a" / "b")
+    dataset = SETS[layout.split("_")[0]]
+    for labels in dataset.labels_in:
+        (root / labels).unlink(missing_ok=True)
+    for landmark in (path for name in dataset.landmarks for path in root.rglob(name)):
+        landmark.unlink()
+    given = [root, root.parent, root.parent.parent][above]
+    if layout in SAME_FOLDERS:
+        with pytest.raises(DatasetError, match=f"could be {SAME_FOLDERS[layout]};"):
+            recognise(given)
+    else:
+        assert recognise(given) is dataset
+    if layout in SAME_FOLDERS:
+        made.picture(root / dataset.images_in[0] / list(dataset.landmarks)[-1])
+        assert recognise(given) is dataset
+
+
+def test_live_without_labels(tmp_path):
+    root = LAYOUTS["live"](tmp_path) / "databaserelease2"
+    for labels in root.glob("dmos*.mat"):
+        labels.unlink()
+    made.picture(root / "wn" / "img20.bmp")
+    assert recognise(root).name == "LIVE"
 
 
 def test_another_label_file_is_mentioned(capsys, tmp_path):
@@ -204,6 +246,49 @@ def test_images_are_decoded_unless_told_otherwise(tid2013):
     assert not check(tid2013, decode=False).problems
 
 
+def test_images_that_are_not_there_at_all(capsys, tid2013):
+    links = sorted((tid2013 / "distorted_images").iterdir())[:2]
+    for link in links:
+        link.unlink()
+        link.symlink_to(tid2013 / "moved" / link.name)
+    empty = sorted((tid2013 / "distorted_images").iterdir())[2:4]
+    for file in empty:
+        file.write_bytes(b"")
+    status, diagnosis = examine(capsys, tid2013)
+    assert status == 1
+    unreadable = only(diagnosis, "problem", "4 images cannot be read")["files"]
+    assert unreadable == [f"distorted_images/{file.name}" for file in links + empty]
+    assert not [f for f in diagnosis["findings"] if "byte for byte" in f["what"]]
+
+
+def test_the_range_beside_the_published_one(capsys, tid2013):
+    assert examine(capsys, tid2013)[1]["facts"]["scores"]["published"] == "0.24242..7.21429"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["show", "--output", "gone/sheet.png"], "gone/sheet.png cannot be written"),
+        (["split", "--output", "gone/split.json"], "gone/split.json cannot be written"),
+        (["show", "--output", "."], ". cannot be written"),
+        (["show", "--images", "0"], "at least 1, not 0"),
+        (["split", "--split_seed", "-1"], "at least 0, not -1"),
+    ],
+)
+def test_requests_that_make_no_sense(capsys, tid2013, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    status, answer = command(capsys, *arguments, tid2013)
+    assert (status, answer.out) == (2, "")
+    assert says in answer.err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["tid2013"]
+
+
+def test_the_command_to_train_can_be_pasted(capsys, tmp_path):
+    root = LAYOUTS["tid2013"](tmp_path / "my sets")
+    _, answer = command(capsys, "check", root, "--headers_only")
+    assert shlex.split(answer.out.splitlines()[-1])[-2:] == ["--data.root", str(root)]
+
+
 def test_sheet(capsys, tid2013, tmp_path):
     output = tmp_path / "sheet.png"
     status, answer = command(capsys, "show", tid2013, "--output", output, "--images", 12)
@@ -242,5 +327,9 @@ def test_the_program(tid2013):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"TID2013 in {tid2013}"
     assert done.stdout.splitlines()[-1].endswith(f"lml-iqa fit --config configs/tid2013.yaml --data.root {tid2013}")
-    usage = subprocess.run([sys.executable, "-m", "lml_iqa", "--help"], capture_output=True, text=True, check=True)
-    assert "lml-iqa data" in usage.stdout
+
+
+def test_help_mentions_the_doctor(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "lml-iqa data" in capsys.readouterr().out
