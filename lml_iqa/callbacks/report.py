@@ -99,9 +99,12 @@ class Report(Callback):
             "trained_on": pl_module.provenance,
             "checkpoint": str(trainer.ckpt_path or ""),
         }
-        (folder / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         _write_predictions(folder / "predictions.csv", data, scored)
         draw_report(folder / "report.png", data.table, scored, metrics, data.crop_size, self.photographs)
+        # Last and at once: where this file is, the others are too.
+        unfinished = folder / "metrics.json.part"
+        unfinished.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(folder / "metrics.json")
         print(
             f"\n{data.table.name}, {len(scored)} test images\n"
             + "".join(f"  {k.removeprefix('test/'):12} {v:8.4f}\n" for k, v in metrics.items())

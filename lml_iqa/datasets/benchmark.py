@@ -105,7 +105,7 @@ class Benchmark(abc.ABC):
         """Folders that hold a label file of this set: ``root`` itself, else those nearest below it."""
         level = [root]
         for _ in range(_DEPTH + 1):
-            found = [folder for folder in level if any(CaseFolder(folder).find_file(name) for name in cls.labels_in)]
+            found = [folder for folder in level if any(map(CaseFolder(folder).find_file, cls.labels_in))]
             if found:
                 once = {folder.resolve(): folder for folder in reversed(found)}  # a link is no second copy
                 return list(once.values())[::-1]
@@ -154,20 +154,21 @@ class Benchmark(abc.ABC):
         Raises:
             DatasetError: None holds any.
         """
-        try:
-            held = [
-                sum(self.folder.find_file(path) is not None for path in self.paths(listing, images))
-                for images in self.images_in
-            ]
-        except DatasetError as error:
-            raise DatasetError(f"{listing.listed_in or self.labels}: {error}") from error
-        if not any(held):
+        held: dict[str, int] = {}
+        for images in self.images_in:
+            try:
+                held[images] = sum(self.folder.find_file(path) is not None for path in self.paths(listing, images))
+            except DatasetError as error:
+                raise DatasetError(f"{listing.listed_in or self.labels}: {error}") from error
+            if held[images] == len(listing.names):
+                break
+        if not any(held.values()):
             raise DatasetError(
                 f"{listing.listed_in or self.labels} lists {len(listing.names)} images, and none of them lies in "
                 f"{' or '.join(str(self.folder.root / images) for images in self.images_in)} "
                 f"(found: {contents(self.folder.root)}); unpack the images there. {self.access}"
             )
-        return self.images_in[held.index(max(held))]
+        return max(held, key=lambda images: held[images])
 
     @staticmethod
     def paths(listing: Listing, images: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +21,35 @@ def protocol(arguments: Sequence[str]) -> int:
         arguments: What follows ``lml-iqa protocol``; options it does not know go to ``lml-iqa fit``.
 
     Returns:
-        Exit status: 0 every split is done, 1 some failed, 3 another process is still at some.
+        Exit status: 0 every split is done, 1 some failed, 2 the folder holds other runs, 3 another process is still at
+        some.
     """
     given, fit = _parser().parse_known_args(arguments)
+    try:
+        remember(given.out, [*fit, *(["--best_on_test"] if given.best_on_test else [])])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     runs = plan(given.out, range(given.first, given.first + given.splits), fit, best_on_test=given.best_on_test)
     return finish(given.out, runs, given.jobs)
+
+
+def remember(out: Path, options: Sequence[str]) -> None:
+    """Note what the runs of a folder are made with.
+
+    Raises:
+        ValueError: Runs made with other options lie there: they do not belong into one table.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    note = out / "options.json"
+    if note.exists():
+        before = json.loads(note.read_text(encoding="utf-8"))
+        if before != list(options):
+            raise ValueError(
+                f"{out} holds runs made with {' '.join(before)}, not with {' '.join(options)}; "
+                "give another --out, or the options of before"
+            )
+    note.write_text(json.dumps(list(options), indent=1) + "\n", encoding="utf-8")
 
 
 def plan(out: Path, splits: Sequence[int], fit: Sequence[str], *, best_on_test: bool = False) -> list[Run]:
@@ -76,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Train and test on several splits, and tabulate. Finished splits are not run again, a killed one "
         "goes on from its last checkpoint, and any number of processes may run the same command at once: each takes "
         "splits that nobody is at. Other options go to `lml-iqa fit`, first of all --config. Exit status: 0 all done, "
-        "1 some failed, 3 another process is still at some.",
+        "1 some failed, 2 the folder holds runs made with other options, 3 another process is still at some.",
+        allow_abbrev=False,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and tables")
     parser.add_argument("--splits", type=int, default=10, help="how many; default: %(default)s")

@@ -68,9 +68,14 @@ def test_table(whole):
 def test_finished_splits_are_not_run_again(whole, fit):
     before = {path: path.stat().st_mtime_ns for path in whole.glob("split*/metrics.json")}
     started = time.monotonic()
-    assert protocol(["--out", str(whole), "--splits", "3", *fit]) == 0
+    assert protocol(["--out", str(whole), "--splits", "3", "--best_on_test", *fit]) == 0
     assert time.monotonic() - started < 10
     assert before == {path: path.stat().st_mtime_ns for path in whole.glob("split*/metrics.json")}
+
+
+def test_runs_made_otherwise_do_not_mix(whole, fit, capsys):
+    assert protocol(["--out", str(whole), "--splits", "3", "--best_on_test", *fit, "--model.lr=0.5"]) == 2
+    assert f"{whole} holds runs made with" in capsys.readouterr().err
 
 
 def test_killed_and_resumed_equals_uninterrupted(whole, fit, tmp_path):
