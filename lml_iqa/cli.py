@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from lml_iqa.callbacks import run_folder, writes_files
+from lml_iqa.callbacks import Provenance, run_folder, writes_files
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.datasets import DatasetError
 from lml_iqa.doctor import command as doctor
@@ -54,9 +54,13 @@ class LMLCLI(LightningCLI):
         )
 
     def before_instantiate_classes(self) -> None:
-        """Refuse to evaluate a network that nobody trained."""
+        """Refuse to evaluate a network that nobody trained; let a dry run leave nothing behind."""
         if self.subcommand in {"validate", "test", "predict"} and not self._given.get("ckpt_path"):
             sys.exit(f"error: {self.subcommand} needs trained weights: give --ckpt_path runs/.../best.ckpt")
+        if self.subcommand == "fit" and self._given["trainer"]["fast_dev_run"]:
+            for callback in self._given["trainer"]["callbacks"] or []:
+                if callback["class_path"].endswith("ModelCheckpoint"):
+                    callback["init_args"]["save_last"] = False  # Lightning would leave it in the working folder
 
     def after_fit(self) -> None:
         """Test the best checkpoint, where asked."""
@@ -96,6 +100,7 @@ def main(args: Sequence[str] | None = None) -> None:
             IQADataModule,
             subclass_mode_data=True,
             save_config_callback=SaveConfig,
+            trainer_defaults={"callbacks": [Provenance()]},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_kwargs={
