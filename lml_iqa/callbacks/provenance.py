@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
@@ -116,5 +115,5 @@ def _options(trainer: Trainer) -> dict[str, Any]:
     """The resolved options where the run comes from the command line."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, SaveConfigCallback):
-            return {"config": yaml.safe_load(callback.parser.dump(callback.config, skip_unset=False))}
+            return {"config": json.loads(callback.parser.dump(callback.config, format="json", skip_unset=False))}
     return {}
