@@ -1,1 +1,1 @@
-"""Whole tables in one command: repeated splits, cross-set matrices and few-label curves, resumable and shareable."""
+"""Whole tables in one command: repeated splits, resumable and shared between processes."""
