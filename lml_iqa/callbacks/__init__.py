@@ -1,8 +1,9 @@
 """Callbacks: what a run leaves behind."""
 
 from lml_iqa.callbacks.folder import run_folder, writes_files
+from lml_iqa.callbacks.maps import QualityMaps
 from lml_iqa.callbacks.oracle import TestEveryEpoch
 from lml_iqa.callbacks.provenance import Provenance
 from lml_iqa.callbacks.report import Report
 
-__all__ = ["Provenance", "Report", "TestEveryEpoch", "run_folder", "writes_files"]
+__all__ = ["Provenance", "QualityMaps", "Report", "TestEveryEpoch", "run_folder", "writes_files"]
