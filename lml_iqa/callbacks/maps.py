@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lml_iqa.callbacks.folder import run_folder
 from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datasets.table import ScoreScale
-from lml_iqa.tasks.lml import Prediction
+from lml_iqa.tasks.lml import LMLTask, Prediction
 from lml_iqa.transforms.crops import pad_to
 
 
@@ -32,8 +32,8 @@ class QualityMaps(Callback):
     ) -> None:
         """Draw the batch's images; every process draws those that it scored."""
         data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, IQADataModule):
-            raise TypeError("QualityMaps needs a data module of lml_iqa; leave it out of the callbacks otherwise")
+        if not isinstance(data, IQADataModule) or not isinstance(pl_module, LMLTask):
+            raise TypeError("QualityMaps needs an LMLTask and a data module of lml_iqa; leave it out otherwise")
         if getattr(trainer, "fast_dev_run", False):
             return
         scale = data.scale if data.table.rated else pl_module.training_scale  # what the scores were given in
