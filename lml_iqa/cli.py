@@ -10,12 +10,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from lml_iqa.callbacks import Provenance, run_folder, writes_files
+from lml_iqa.callbacks.finite import DivergedError, FiniteLoss
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.datasets import DatasetError
 from lml_iqa.doctor import command as doctor
 from lml_iqa.memory import keep_freed_memory
 from lml_iqa.models import WeightsError
-from lml_iqa.protocol.repeats import protocol
+from lml_iqa.protocol.command import protocol
 from lml_iqa.tasks import LMLTask
 
 
@@ -100,7 +101,7 @@ def main(args: Sequence[str] | None = None) -> None:
             IQADataModule,
             subclass_mode_data=True,
             save_config_callback=SaveConfig,
-            trainer_defaults={"callbacks": [Provenance()]},
+            trainer_defaults={"callbacks": [Provenance(), FiniteLoss()]},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_kwargs={
@@ -108,7 +109,7 @@ def main(args: Sequence[str] | None = None) -> None:
             },
             args=list(args) if args is not None else None,
         )
-    except (DatasetError, WeightsError) as error:
+    except (DatasetError, DivergedError, WeightsError) as error:
         # These speak to the user: a message, not a traceback. One raised in a worker carries its traceback in its text.
         message = str(error)
         if "Original Traceback" in message:

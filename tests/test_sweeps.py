@@ -3,9 +3,13 @@
 import itertools
 import json
 import math
+import os
 import random
+import sys
 from functools import reduce
 from pathlib import Path
+from queue import Queue
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -151,6 +155,47 @@ def test_a_run_of_a_sweep_logs_its_metric(name, monkeypatch, tmp_path):
         if part == "model":
             assert wandb.run.config[key] == value
     assert (tmp_path / "runs" / "lml-iqa" / wandb.run.id / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_an_agent_runs_the_quickstart_sweep_without_a_server(monkeypatch, tmp_path):
+    """wandb's own loop, from heartbeat to exit status; what the server says is ours: two runs of the grid."""
+    agent = pytest.importorskip("wandb.wandb_agent")
+    server = pytest.importorskip("wandb.apis.public.sweeps")
+    calls = ("_sweep_with_runs", "_register_agent", "_agent_heartbeat")
+    if not all(hasattr(server, name) for name in calls):
+        pytest.skip(f"this wandb ({wandb.__version__}) asks its server by other functions")
+    sweep = load_sweep_config(str(ROOT / "configs" / "sweep" / "quickstart.yaml"))
+    tiny = [*TINY, "--data.crops=2", "--data.types=[8]", f"--data.cache={tmp_path}", "--model.freeze_backbone=false"]
+    place = sweep["command"].index("${args}")
+    sweep["command"][place:place] = [*tiny, "--model.saliency=joint_attention", f"--trainer.logger.save_dir={tmp_path}"]
+    drawn = list(draws(sweep))[:2]
+    orders = [
+        [{"type": "run", "run_id": f"run{n}", "program": "lml-iqa", "args": {k: {"value": v} for k, v in each.items()}}]
+        for n, each in enumerate(drawn)
+    ]
+
+    def heartbeat(api, agent_id, metrics, running):
+        return [] if running or not orders else orders.pop(0)
+
+    monkeypatch.setattr(wandb, "Api", SimpleNamespace)  # asks for a key at once
+    monkeypatch.setattr(server, "_sweep_with_runs", lambda *args, **kwargs: {"config": yaml.safe_dump(sweep)})
+    monkeypatch.setattr(server, "_register_agent", lambda *args, **kwargs: {"id": "agent"})
+    monkeypatch.setattr(server, "_agent_heartbeat", heartbeat)
+    monkeypatch.setattr(agent.Agent, "POLL_INTERVAL", 0.05)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # lml-iqa is there
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    for variable in ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
+        monkeypatch.setenv(variable, "")  # the agent sets them for its runs; put back afterwards
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    monkeypatch.chdir(ROOT)
+    loop = agent.Agent(wandb.Api(), Queue(), sweep_id="sweep", count=2)
+    loop.run()
+    assert (loop._finished, loop._failed) == (2, 0)
+    for n, each in enumerate(drawn):
+        config = yaml.safe_load((tmp_path / "lml-iqa" / f"run{n}" / "config.yaml").read_text())
+        assert {name: option(config, name) for name in each} == each
+        assert (tmp_path / "lml-iqa" / f"run{n}" / "checkpoints" / "best.ckpt").is_file()
+        assert len(list((tmp_path / "wandb").glob(f"offline-run-*-run{n}"))) == 1
 
 
 def fit(root, folder, *logger):

@@ -4,7 +4,8 @@
     python benchmarks/ablation/summary.py runs/ablation
 
 A seed draws the split, the first weights, the order and the crops; rows of one seed share all of them, so their
-differences are paired. What is finished is not run again: a killed run goes on where it stood.
+differences are paired. Rows that differ in evaluation only (`of`) are scored from the other row's checkpoint. What is
+finished is not run again.
 """
 
 import argparse
@@ -16,11 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import yaml
+import torch
+from rows import HERE, Row, read_rows
 
 from lml_iqa.datasets import BIQ2021, ImageTable, Split
-
-HERE = Path(__file__).parent
 
 
 def development_split(table: ImageTable, seed: int) -> Split:
@@ -31,18 +31,34 @@ def development_split(table: ImageTable, seed: int) -> Split:
     return Split(**{p: np.sort(r) for p, r in parts.items()}, rule="development", seed=seed, data_digest=table.digest())
 
 
-def run(row: str, options: dict[str, object], seed: int, args: argparse.Namespace) -> bool:
-    """Train and test one row with one seed, unless that is done; whether it succeeded."""
+def train_and_rescore(row: Row, seed: int, args: argparse.Namespace) -> list[bool]:
+    """Train and test one row with one seed, then test what it trained in other ways; whether each succeeded."""
+    command = ["fit", *(f"--config={config}" for config in args.config), f"--data.root={args.root}"]
+    command += [f"--seed_everything={seed}", f"--data.split={args.out / f'split{seed}.json'}"]
+    command += [f"--model.{name}={value}" for name, value in row.options.items()]
+    done = [run(row.name, seed, args, [*command, *args.more])]
+    if not done[0]:
+        return done
+    trained = args.out / row.name / f"seed{seed}"
+    for name, options in row.rescored.items():
+        checkpoint = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
+        checkpoint["hyper_parameters"].update(options)
+        changed = args.out / f"{name}_seed{seed}.ckpt"
+        torch.save(checkpoint, changed)
+        done.append(run(name, seed, args, ["test", f"--config={trained / 'config.yaml'}", f"--ckpt_path={changed}"]))
+        changed.unlink()
+    return done
+
+
+def run(row: str, seed: int, args: argparse.Namespace, command: list[str]) -> bool:
+    """Run one command of lml-iqa into the row's folder, unless that is done; whether it succeeded."""
     folder = args.out / row / f"seed{seed}"
     if (folder / "metrics.json").exists():
         return True
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    command = [sys.executable, "-m", "lml_iqa", "fit", *(f"--config={config}" for config in args.config)]
-    command += [f"--data.root={args.root}"]
-    command += [f"--seed_everything={seed}", f"--data.split={args.out / f'split{seed}.json'}"]
-    command += [f"--trainer.logger.init_args.save_dir={args.out}", f"--trainer.logger.init_args.name={row}"]
-    command += [f"--trainer.logger.init_args.version=seed{seed}", "--trainer.enable_progress_bar=false"]
-    command += [f"--model.{name}={value}" for name, value in options.items()] + args.more
+    command = [sys.executable, "-m", "lml_iqa", *command, "--trainer.enable_progress_bar=false"]
+    logger = {"save_dir": args.out, "name": row, "version": f"seed{seed}"}
+    command += [f"--trainer.logger.init_args.{name}={value}" for name, value in logger.items()]
     with (args.out / f"{row}_seed{seed}.log").open("w") as log:
         threads = {"OMP_NUM_THREADS": str(args.threads), "MKL_NUM_THREADS": str(args.threads)}
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **threads}).returncode
@@ -63,18 +79,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each")
     args, args.more = parser.parse_known_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    groups = yaml.safe_load((HERE / "rows.yaml").read_text())
-    rows = {**groups["terms"], **groups["choices"]}
-    chosen = args.rows or list(rows)
-    if unknown := set(chosen) - set(rows):
-        parser.error(f"no rows {sorted(unknown)} in rows.yaml, only {list(rows)}")
+    rows = read_rows(args.rows)
     table = BIQ2021(args.root).load()
     for seed in args.seeds:
         development_split(table, seed).save(args.out / f"split{seed}.json", table)
     with ThreadPoolExecutor(args.jobs) as pool:
-        done = [pool.submit(run, row, rows[row], seed, args) for seed in args.seeds for row in chosen]
-        failed = [job for job in done if not job.result()]
-    sys.exit(f"{len(failed)} of {len(done)} runs failed" if failed else 0)
+        jobs = [pool.submit(train_and_rescore, row, seed, args) for seed in args.seeds for row in rows]
+        done = [succeeded for job in jobs for succeeded in job.result()]
+    sys.exit(f"{done.count(False)} of {len(done)} runs failed" if not all(done) else 0)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/ablation/summary.py runs/ablation
 
-A difference is taken seed by seed against the row's partner (`plain` for the terms, `full` for the choices), over the
-seeds that both have finished. Its 95 % interval is Student's, over seeds: it holds for other splits, first weights and
+A difference is taken seed by seed against the row's partner (`against` in rows.yaml), over the seeds that both have
+finished. Its 95 % interval is Student's, over seeds: it holds for other splits, first weights and
 orders of the same data.
 """
 
@@ -15,11 +15,10 @@ import matplotlib
 
 matplotlib.use("Agg")
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
+from rows import partners
 from scipy.stats import ttest_1samp
 
-HERE = Path(__file__).parent
 METRICS = ("plcc", "srcc")
 
 
@@ -33,10 +32,10 @@ def read_runs(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(runs).sort_values(["row", "seed"], ignore_index=True)
 
 
-def compare(runs: pd.DataFrame, row: str, partner: str, metric: str) -> tuple[float, float, float] | None:
+def compare(runs: pd.DataFrame, row: str, partner: str | None, metric: str) -> tuple[float, float, float] | None:
     """Mean paired difference of a row from its partner, and its 95 % interval; None below two common seeds."""
     values = runs.pivot(index="seed", columns="row", values=metric)
-    if row == partner or row not in values or partner not in values:
+    if partner not in values:
         return None
     differences = (values[row] - values[partner]).dropna()
     if len(differences) < 2:
@@ -47,21 +46,17 @@ def compare(runs: pd.DataFrame, row: str, partner: str, metric: str) -> tuple[fl
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """One line a row of the ablation, in the order of rows.yaml."""
-    groups = yaml.safe_load((HERE / "rows.yaml").read_text())
     lines = []
-    for partner, rows in (("plain", groups["terms"]), ("full", groups["choices"])):
-        for row in rows:
-            own = runs[runs.row == row]
-            if own.empty:
-                continue
-            line: dict[str, object] = {"row": row, "against": partner, "seeds": len(own)}
-            for metric in METRICS:
-                line[metric], line[f"{metric}_sd"] = own[metric].mean(), own[metric].std()
-                found = compare(runs, row, partner, metric)
-                line[f"{metric}_difference"], line[f"{metric}_low"], line[f"{metric}_high"] = (
-                    found or [float("nan")] * 3
-                )
-            lines.append(line)
+    for row, partner in partners().items():
+        own = runs[runs.row == row]
+        if own.empty:
+            continue
+        line: dict[str, object] = {"row": row, "against": partner or "", "seeds": len(own)}
+        for metric in METRICS:
+            line[metric], line[f"{metric}_sd"] = own[metric].mean(), own[metric].std()
+            found = compare(runs, row, partner, metric) or [float("nan")] * 3
+            line[f"{metric}_difference"], line[f"{metric}_low"], line[f"{metric}_high"] = found
+        lines.append(line)
     return pd.DataFrame(lines)
 
 

@@ -30,12 +30,14 @@ _PACKAGES = (
     "numpy",
     "scipy",
 )
+_FILE = "environment.json"
 
 
 class Provenance(Callback):
     """Writes ``environment.json`` beside the checkpoints, and tells every logger, when training starts.
 
-    Loggers get it as the hyper-parameter ``environment``, and the command line's resolved options as ``config``.
+    Loggers get it as the hyper-parameter ``environment``, and the command line's resolved options as ``config``. A test
+    in a folder of its own leaves the file too.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -43,20 +45,23 @@ class Provenance(Callback):
         if not writes_files(trainer):
             return
         facts = environment(trainer)
-        folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "environment.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        _write(trainer, facts)
         for logger in trainer.loggers:
             logger.log_hyperparams({"environment": facts, **_options(trainer)})
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, where no training did; on rank zero."""
+        if writes_files(trainer) and not (run_folder(trainer) / _FILE).exists():
+            _write(trainer, environment(trainer))
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:
     """Facts that a run's result may depend on, as JSON has them.
 
     Returns:
-        Command line, seed, data with its hash (:meth:`IQADataModule.provenance`), number of processes, revisions of
-        this package's source and of the working folder, versions of packages and Python, operating system, CUDA, and
-        GPUs. None where there is no such thing.
+        Command line, seed, data with the hashes of its labels and its split (:meth:`IQADataModule.provenance`), number
+        of processes, revisions of this package's source and of the working folder, versions of packages and Python,
+        operating system, CUDA, and GPUs. None where there is no such thing.
     """
     data = getattr(trainer, "datamodule", None)
     seed = os.environ.get("PL_GLOBAL_SEED")
@@ -89,6 +94,12 @@ def revision(folder: Path) -> dict[str, Any] | None:
         }
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _write(trainer: Trainer, facts: dict[str, Any]) -> None:
+    folder = run_folder(trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,13 +15,20 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lml_iqa.datasets.crops import CropBatch, EpochSampler, GridCropDataset, RandomCropDataset, ShareSampler
+from lml_iqa.datasets.crops import (
+    CropBatch,
+    EpochSampler,
+    FixedRandomCropDataset,
+    GridCropDataset,
+    RandomCropDataset,
+    ShareSampler,
+)
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.resized import ResizedImages
 from lml_iqa.datasets.splits import Split, SplitRule, make_split, thin_out
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
-_RULES = ("auto", "reference", "random", "official")
+_RULES = get_args(SplitRule)
 
 
 class IQADataModule(LightningDataModule, abc.ABC):
@@ -36,17 +43,22 @@ class IQADataModule(LightningDataModule, abc.ABC):
         crops: Crops K an image in training.
         eval_crops: Crops K an image in validation, test and prediction, on a grid: 4, 6, 9, 12; a prime number makes
             a single row or column.
+        eval_positions: Where those crops lie: ``grid``, or ``random``: drawn once from the seed, as older figures of
+            the field are. A score then depends on the seed.
         crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
         flip: Whether training crops are mirrored left to right with probability 1/2.
         short_side: Bring larger images to this short side, in pixels, aspect kept, before anything else; once, kept in
             ``cache``. Default: images as they are.
         cache: Folder for what is made from images and kept; default the user's cache folder.
-        split: A rule (``auto``, ``reference``, ``random``, ``official``) or the path of a ``split.json`` of a run.
+        split: A rule (``auto``, ``reference``, ``random``, ``official``; ``whole`` for a test on all images) or the
+            path of a ``split.json`` of a run, which is taken as it is.
         split_seed: Seed of the split.
         test_fraction: Share of the images or references in the test part, where the rule draws one.
         val_fraction: Share of the remaining ones in the validation part, where the rule draws one.
+        validate_on: ``val``, or ``test``: no validation part is set aside, and the model is chosen on the test part, as
+            many papers do. It flatters: only for comparison with older figures.
         train_fraction: Share of the training part to train on, for few-label curves; validation and test part stay.
-        seed: Seed of the training order and crops; default the run's (``seed_everything``).
+        seed: Seed of the training order and of random crops; default the run's (``seed_everything``).
         num_workers: Processes that decode images.
     """
 
@@ -56,6 +68,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         batch_size: int = 16,
         crops: int = 4,
         eval_crops: int = 9,
+        eval_positions: Literal["grid", "random"] = "grid",
         crop_size: int = 224,
         flip: bool = True,
         short_side: int | None = None,
@@ -64,6 +77,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         split_seed: int = 0,
         test_fraction: float = 0.2,
         val_fraction: float = 0.1,
+        validate_on: Literal["val", "test"] = "val",
         train_fraction: float = 1.0,
         seed: int | None = None,
         num_workers: int = 2,
@@ -78,12 +92,19 @@ class IQADataModule(LightningDataModule, abc.ABC):
         }.items():
             if value < 1:
                 raise ValueError(f"data.{name} must be at least 1, not {value}")
+        for name, choice, choices in (
+            ("eval_positions", eval_positions, ("grid", "random")),
+            ("validate_on", validate_on, ("val", "test")),
+        ):
+            if choice not in choices:
+                raise ValueError(f"data.{name} must be one of {', '.join(choices)}, not {choice}")
         for name, value in {"split_seed": split_seed, "seed": seed or 0, "num_workers": num_workers}.items():
             if value < 0:
                 raise ValueError(f"data.{name} must be at least 0, not {value}")
         self.batch_size = batch_size
         self.crops = crops
         self.eval_crops = eval_crops
+        self.eval_positions = eval_positions
         self.crop_size = crop_size
         self.flip = flip
         self.short_side = short_side
@@ -92,6 +113,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         self.split_seed = split_seed
         self.test_fraction = test_fraction
         self.val_fraction = val_fraction
+        self.validate_on = validate_on
         self.train_fraction = train_fraction
         self.seed = seed
         self.num_workers = num_workers
@@ -124,7 +146,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
                     rule=rule,  # type: ignore[arg-type]
                     seed=self.split_seed,
                     test_fraction=self.test_fraction,
-                    val_fraction=self.val_fraction,
+                    val_fraction=self.val_fraction if self.validate_on == "val" else None,
                 )
             elif Path(rule).exists():
                 self._split = Split.load(rule, self.table)
@@ -146,33 +168,54 @@ class IQADataModule(LightningDataModule, abc.ABC):
             "dataset": self.table.name,
             "source": self.table.source,
             "data_sha256": self.split.data_digest,
+            "split_sha256": self.split.digest(self.table),
             "split": self.split.rule,
             "split_seed": self.split.seed,
             "train_fraction": self.train_fraction,
             "crop_size": self.crop_size,
             "eval_crops": self.eval_crops,
             "short_side": self.short_side,
+            "legacy": self.legacy,
         }
 
+    @property
+    def legacy(self) -> list[str]:
+        """What makes figures incomparable with honest ones, in words; empty by default."""
+        chosen = ["the model was chosen on the test part"] if self.validate_on == "test" else []
+        return chosen + (["random test crops"] if self.eval_positions == "random" else [])
+
     def setup(self, stage: str) -> None:
-        """Read the table, and make the split where the stage needs one."""
-        _ = self.table if stage == "predict" else self.split
+        """Read the table, and make the split where the stage needs one.
+
+        Raises:
+            DatasetError: The split has no training or validation part, and the stage needs one.
+        """
+        if stage == "predict":
+            _ = self.table
+            return
+        needed: tuple[str, ...] = {"fit": ("train", self.validate_on), "validate": (self.validate_on,)}.get(stage, ())
+        for part in needed:
+            if len(getattr(self.split, part)) == 0:
+                raise DatasetError(
+                    f"{self.table.name}: data.split: {self.split_rule} has no {part} part; give another split"
+                )
+        _ = self.split
 
     def train_dataloader(self) -> DataLoader[CropBatch]:
         """Shuffled batches of random crops."""
-        seed = self.seed if self.seed is not None else torch.initial_seed()
         dataset = RandomCropDataset(
-            self.table, self.split.train, crops=self.crops, crop_size=self.crop_size, seed=seed, flip=self.flip
+            self.table, self.split.train, crops=self.crops, crop_size=self.crop_size, seed=self._seed, flip=self.flip
         )
         world_size, rank = self._world()
-        sampler = EpochSampler(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed % 2**32)
-        # A last batch of one image has no inter-class negatives and unsettles batch statistics: leave an incomplete
-        # batch out, unless it is the only one.
-        return self._loader(dataset, sampler, drop_last=len(sampler) >= self.batch_size)
+        self._enough(self.split.train, "train on")
+        sampler = EpochSampler(
+            dataset, batch_size=self.batch_size, num_replicas=world_size, rank=rank, seed=self._seed % 2**32
+        )
+        return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[CropBatch]:
-        """The validation part, each image once."""
-        return self._evaluation_loader(self.split.val)
+        """The validation part (or what ``validate_on`` puts in its place), each image once."""
+        return self._evaluation_loader(self.split.val if self.validate_on == "val" else self.split.test)
 
     def test_dataloader(self) -> DataLoader[CropBatch]:
         """The test part, each image once."""
@@ -183,26 +226,39 @@ class IQADataModule(LightningDataModule, abc.ABC):
         return self._evaluation_loader(np.arange(len(self.table)))
 
     def _evaluation_loader(self, rows: NDArray[np.int64]) -> DataLoader[CropBatch]:
-        dataset = GridCropDataset(self.table, rows, crops=self.eval_crops, crop_size=self.crop_size)
+        dataset: GridCropDataset
+        if self.eval_positions == "random":
+            dataset = FixedRandomCropDataset(
+                self.table, rows, crops=self.eval_crops, crop_size=self.crop_size, seed=self._seed
+            )
+        else:
+            dataset = GridCropDataset(self.table, rows, crops=self.eval_crops, crop_size=self.crop_size)
         world_size, rank = self._world()
+        self._enough(rows, "evaluate")
+        return self._loader(dataset, ShareSampler(dataset, num_replicas=world_size, rank=rank))
+
+    def _enough(self, rows: NDArray[np.int64], purpose: str) -> None:
+        world_size, _ = self._world()
         if len(rows) < world_size:  # Lightning skips an idle process's loop, and the others would wait for it for ever
             raise DatasetError(
-                f"{self.table.name}: {len(rows)} images to evaluate for {world_size} processes; "
+                f"{self.table.name}: {len(rows)} images to {purpose} for {world_size} processes; "
                 "use fewer devices (trainer.devices), or a larger part"
             )
-        return self._loader(dataset, ShareSampler(dataset, num_replicas=world_size, rank=rank), drop_last=False)
 
-    def _loader(self, dataset: Dataset[CropBatch], sampler: Sampler[Any], *, drop_last: bool) -> DataLoader[CropBatch]:
+    def _loader(self, dataset: Dataset[CropBatch], sampler: Sampler[Any]) -> DataLoader[CropBatch]:
         return DataLoader(
             dataset,
             batch_size=self.batch_size,  # by name: for prediction Lightning builds the loader anew and gives it again
             sampler=sampler,
             num_workers=self.num_workers,
-            drop_last=drop_last,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             generator=torch.Generator().manual_seed(0),  # workers' base seed: leave the run's own generator alone
         )
+
+    @property
+    def _seed(self) -> int:
+        return self.seed if self.seed is not None else torch.initial_seed()
 
     def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)

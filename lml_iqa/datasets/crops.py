@@ -67,6 +67,32 @@ class GridCropDataset(Dataset[CropBatch]):
         )
 
 
+class FixedRandomCropDataset(GridCropDataset):
+    """Images of a table with random crops that are drawn once: a pure function of (seed, image).
+
+    The field's habit in tests, for comparison with its older figures: unlike the grid's, a score depends on the seed.
+
+    Args:
+        table: The data set.
+        rows: (n,) row numbers of the images to serve.
+        crops: Crops K an image.
+        crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
+        seed: Seed of the positions.
+    """
+
+    def __init__(self, table: ImageTable, rows: NDArray[np.int64], *, crops: int, crop_size: int, seed: int) -> None:
+        super().__init__(table, rows, crops=crops, crop_size=crop_size)
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> CropBatch:
+        """Decode image ``rows[index]`` and cut its crops."""
+        row = int(self.rows[index])
+        image = pad_to(self.table.read(row), self.crop_size)
+        rng = np.random.default_rng([self.seed, row])
+        positions = random_positions(image.shape[0], image.shape[1], self.crop_size, self.crops, rng)
+        return self._batch(row, cut_crops(image, positions, self.crop_size), positions)
+
+
 class RandomCropDataset(GridCropDataset):
     """Images of a table with seeded random crops: for training.
 
@@ -102,16 +128,48 @@ class RandomCropDataset(GridCropDataset):
 
 
 class EpochSampler(DistributedSampler[tuple[int, int]]):
-    """Shuffled (epoch, index) pairs for :class:`RandomCropDataset`.
+    """Shuffled (epoch, index) pairs for :class:`RandomCropDataset`, in whole batches.
 
-    One seeded permutation per epoch, dealt out to the processes. The tail is filled up from the front so that every
-    process takes the same number of steps. Being a DistributedSampler, Lightning sets its epoch and leaves it in place.
+    One seeded permutation per epoch, cut into batches of all processes together; each process takes its part of every
+    batch. So the n-th batch holds the same images in the same order whatever the number of processes. What is left
+    over at the end is left out: a last batch of one image has no inter-class negatives and unsettles batch statistics.
+    Fewer images than one batch are one batch, dealt out as evenly as they go.
+
+    Being a DistributedSampler, Lightning sets its epoch and leaves it in place.
+
+    Args:
+        dataset: What the indices are of; at least one image a process.
+        batch_size: Images a batch in each process.
+        num_replicas: Number of processes.
+        rank: Rank of this one.
+        seed: Seed of the permutations.
     """
+
+    def __init__(
+        self, dataset: Dataset[CropBatch], *, batch_size: int, num_replicas: int, rank: int, seed: int
+    ) -> None:
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, seed=seed)
+        self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Iterate over this process's share of the epoch's permutation."""
-        for index in super().__iter__():
-            yield self.epoch, int(index)  # type: ignore[call-overload]
+        images, batches = self._count()
+        order = torch.randperm(images, generator=torch.Generator().manual_seed(self.seed + self.epoch))
+        if batches:
+            order = order[: batches * self.num_replicas * self.batch_size]
+            share = order.view(batches, self.num_replicas, self.batch_size)[:, self.rank].flatten()
+        else:
+            share = order.tensor_split(self.num_replicas)[self.rank]
+        return ((self.epoch, int(index)) for index in share.numpy())
+
+    def __len__(self) -> int:
+        images, batches = self._count()
+        return batches * self.batch_size or images // self.num_replicas + (self.rank < images % self.num_replicas)
+
+    def _count(self) -> tuple[int, int]:
+        """Number of images, and of whole batches of all processes."""
+        images = len(self.dataset)  # type: ignore[arg-type]
+        return images, images // (self.batch_size * self.num_replicas)
 
 
 class ShareSampler(DistributedSampler[int]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.table import ImageTable
 
-SplitRule = Literal["auto", "reference", "random", "official"]
+SplitRule = Literal["auto", "reference", "random", "official", "whole"]
 """How a table is divided: by clean photograph, by image, or as its authors did. ``auto`` takes the first that applies
-of ``official``, ``reference``, ``random``."""
+of ``official``, ``reference``, ``random``. ``whole`` is for testing a model that was trained elsewhere: all images are
+the test part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,7 @@ class Split:
 
     Attributes:
         train: Rows to train on.
-        val: Rows to choose the model on; carved out of the training part.
+        val: Rows to choose the model on; carved out of the training part. Empty where there is no validation part.
         test: Rows to report on.
         rule: The rule that made the split (never ``auto``).
         seed: The seed that made it.
@@ -39,18 +41,33 @@ class Split:
     seed: int
     data_digest: str
 
+    def ids(self, table: ImageTable) -> dict[str, list[str]]:
+        """Sorted ids of the images in each part."""
+        return {part: sorted(table.ids[getattr(self, part)].tolist()) for part in ("train", "val", "test")}
+
+    def digest(self, table: ImageTable) -> str:
+        """SHA-256 (hex) over which images lie in which part, whatever the rule that made it and the row order."""
+        lines = [f"{part}\t{name}\n" for part, names in self.ids(table).items() for name in names]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
     def save(self, path: str | Path, table: ImageTable) -> None:
-        """Write the split as JSON: the ids of each part, with rule, seed and the hash of the data."""
-        parts = {part: sorted(table.ids[getattr(self, part)].tolist()) for part in ("train", "val", "test")}
-        head = {"dataset": table.name, "rule": self.rule, "seed": self.seed, "data_sha256": self.data_digest}
-        Path(path).write_text(json.dumps({**head, **parts}, indent=1) + "\n", encoding="utf-8")
+        """Write the split as JSON: the ids of each part, with rule, seed, and hashes of the data and of the parts."""
+        head = {
+            "dataset": table.name,
+            "rule": self.rule,
+            "seed": self.seed,
+            "data_sha256": self.data_digest,
+            "split_sha256": self.digest(table),
+        }
+        Path(path).write_text(json.dumps({**head, **self.ids(table)}, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path, table: ImageTable) -> Split:
         """Read a split that :meth:`save` wrote.
 
         Raises:
-            DatasetError: The file is not such a split, or belongs to other data (ids, scores or references differ).
+            DatasetError: The file is not such a split, belongs to other data (ids, scores or references differ), or was
+                edited.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -66,25 +83,19 @@ class Split:
                 "use the label file and images it was made for, or make a new split"
             )
         listed = np.concatenate(list(parts.values()))
-        if (
-            len(np.unique(listed)) != len(listed)
-            or not np.isin(listed, table.ids).all()
-            or not all(map(len, parts.values()))
-        ):
-            raise DatasetError(
-                f"{path}: edited by hand: a part is empty, or an image stands twice or is none of {table.name}; "
-                "use the file as a run saved it, or make a new split"
-            )
-        order = np.argsort(table.ids)
-        rows = {p: order[np.searchsorted(table.ids, ids, sorter=order)] for p, ids in parts.items()}
-        return cls(
-            train=np.sort(rows["train"]),
-            val=np.sort(rows["val"]),
-            test=np.sort(rows["test"]),
-            rule=rule,
-            seed=seed,
-            data_digest=digest,
+        edited = DatasetError(
+            f"{path}: edited by hand: a part is empty, or an image stands twice, elsewhere or is none of {table.name}; "
+            "use the file as a run saved it, or make a new split"
         )
+        if len(np.unique(listed)) != len(listed) or not np.isin(listed, table.ids).all():
+            raise edited
+        order = np.argsort(table.ids)
+        rows = {p: np.sort(order[np.searchsorted(table.ids, ids, sorter=order)]) for p, ids in parts.items()}
+        split = cls(**rows, rule=rule, seed=seed, data_digest=digest)
+        # Files of before had no hash of the parts.
+        if not len(split.test) or content.get("split_sha256", split.digest(table)) != split.digest(table):
+            raise edited
+        return split
 
 
 def make_split(
@@ -93,7 +104,7 @@ def make_split(
     rule: SplitRule = "auto",
     seed: int = 0,
     test_fraction: float = 0.2,
-    val_fraction: float = 0.1,
+    val_fraction: float | None = 0.1,
 ) -> Split:
     """Divide a table into training, validation and test part.
 
@@ -106,14 +117,15 @@ def make_split(
         rule: See :data:`SplitRule`.
         seed: Seed of the shuffle, 0 to 9 for the field's ten repeats.
         test_fraction: Share of the groups that goes to the test part (not used by ``official``).
-        val_fraction: Share of the remaining groups that goes to the validation part.
+        val_fraction: Share of the remaining groups that goes to the validation part. None: there is no such part, and
+            the images of an official one are trained on.
 
     Raises:
         DatasetError: The rule does not apply to this table, or too few groups for a training, validation and test part.
     """
     if not table.rated:
         raise DatasetError(f"{table.root}: its images have no human scores, so they can only be scored (predict)")
-    if not (0 < test_fraction < 1 and 0 < val_fraction < 1):
+    if not (0 < test_fraction < 1 and (val_fraction is None or 0 < val_fraction < 1)):
         raise DatasetError(f"test_fraction={test_fraction} and val_fraction={val_fraction} must lie between 0 and 1")
     if rule == "auto":
         rule = "official" if table.parts is not None else "reference" if table.references is not None else "random"
@@ -124,12 +136,18 @@ def make_split(
 
     groups = table.references if table.references is not None and rule != "random" else table.ids
     rng = np.random.default_rng(seed)
-    if rule == "official" and table.parts is not None:
+    nothing = np.zeros(len(table), dtype=bool)
+    if rule == "whole":
+        train, val, test = nothing, nothing, ~nothing
+    elif rule == "official" and table.parts is not None:
         test = table.parts == "test"
         val = table.parts == "val"
-        if not val.any():
-            val = _draw(groups, table.parts == "train", val_fraction, rng)
-        train = (table.parts == "train") & ~val
+        if val_fraction is None:
+            val, train = nothing, val | (table.parts == "train")
+        else:
+            if not val.any():
+                val = _draw(groups, table.parts == "train", val_fraction, rng)
+            train = (table.parts == "train") & ~val
         if table.references is not None:
             torn = np.intersect1d(groups[test], groups[train | val])
             if len(torn):
@@ -138,11 +156,12 @@ def make_split(
                     "another one, which leaks; move them to one part, or use split: reference"
                 )
     else:
-        test = _draw(groups, np.ones(len(table), dtype=bool), test_fraction, rng)
-        val = _draw(groups, ~test, val_fraction, rng)
+        test = _draw(groups, ~nothing, test_fraction, rng)
+        val = nothing if val_fraction is None else _draw(groups, ~test, val_fraction, rng)
         train = ~test & ~val
     for part, rows in (("training", train), ("validation", val), ("test", test)):
-        if not rows.any():
+        wanted = rule != "whole" and (part != "validation" or val_fraction is not None)
+        if wanted and not rows.any():
             raise DatasetError(
                 f"{table.name} ({table.source}): the {part} part of the {rule} split is empty "
                 f"({len(table)} images in {len(np.unique(groups))} groups); add images or change the fractions"

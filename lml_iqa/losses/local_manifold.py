@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lml_iqa.losses.gather import gather_rows
+from lml_iqa.distributed import gather_rows, row_counts
 
 Positives = Literal["salient", "cluster"]
 """``salient``: the teacher's view of the salient crop is the one positive (the paper, v2); ``cluster``: all crops at
@@ -72,6 +72,8 @@ class LocalManifoldLoss(nn.Module):
     def forward(self, anchors: Tensor, keys: Tensor, saliency: Tensor, mos: Tensor, image_id: Tensor) -> Tensor:
         """Compare each image's salient crop with the crops of all images, those of other processes included.
 
+        Processes may hold different numbers of images and of crops.
+
         Args:
             anchors: (B, K, Z) unit vectors of the student, of which each image's salient one is used.
             keys: (B, K, Z) unit vectors that the anchors are compared with, the teacher's; gathered from all
@@ -81,7 +83,7 @@ class LocalManifoldLoss(nn.Module):
             image_id: (B,) identity of the images: copies of an image are not each other's negatives.
 
         Returns:
-            () float32 mean over the B images.
+            () float32 mean over the B images of this process.
         """
         # Half precision would blur similarities that are divided by a small temperature.
         with torch.autocast(keys.device.type, enabled=False):
@@ -98,18 +100,21 @@ class LocalManifoldLoss(nn.Module):
         own = torch.einsum("bz,bkz->bk", anchor, keys) / self.temperature
         intra = (own + _log(self.w_intra, own)).masked_fill(positive, _NOTHING)
 
-        all_keys, all_mos, all_ids = gather_rows(keys), gather_rows(mos), gather_rows(image_id)
-        inter = torch.einsum("bz,jkz->bjk", anchor, all_keys) / self.temperature
-        other = image_id[:, None] != all_ids[None]
-        inter = inter + self._log_inter_weight(mos, all_mos, other)[..., None]
+        key_rows, counts = keys.flatten(0, 1), row_counts(keys.flatten(0, 1))
+        all_keys, all_mos, all_ids = (
+            gather_rows(rows, counts)
+            for rows in (key_rows, mos.repeat_interleave(crops), image_id.repeat_interleave(crops))
+        )
+        inter = anchor @ all_keys.T / self.temperature
+        inter = inter + self._log_inter_weight(mos, all_mos, image_id[:, None] != all_ids[None])
 
-        negatives = torch.cat([intra, inter.flatten(1)], dim=1).logsumexp(dim=1, keepdim=True)
+        negatives = torch.cat([intra, inter], dim=1).logsumexp(dim=1, keepdim=True)
         # -log(e^s / (e^s + e^n)) = softplus(n - s)
         per_positive = F.softplus(negatives - own) * positive
         return (per_positive.sum(dim=1) / positive.sum(dim=1)).mean()
 
     def _log_inter_weight(self, mos: Tensor, all_mos: Tensor, other: Tensor) -> Tensor:
-        """(B, J) log of the weight of image j's crops as negatives of image i."""
+        """(B, J) log of the weight of crop j as a negative of image i."""
         weight = other.float()
         if self.inter_weighting == "mos_gap":
             weight = weight * (mos[:, None] - all_mos[None]).abs()

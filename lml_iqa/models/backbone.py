@@ -11,6 +11,7 @@ from timm.layers import apply_rot_embed_cat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lml_iqa.models.global_batch import span_processes
 from lml_iqa.models.weights import Pretrained, create_network
 
 _PLAIN_VITS = {"timm.models.vision_transformer", "timm.models.deit", "timm.models.eva"}
@@ -83,6 +84,8 @@ class ViTBackbone(Backbone):
                 f"{network.pretrained_cfg['architecture']} has no CLS token with separate queries and keys, which "
                 "saliency: joint_attention reads; use saliency: panel_attention"
             )
+        if tap_attention:
+            _tap(network.blocks[-1].attn)
 
     def forward(self, crops: Tensor) -> Encoding:
         """Encode crops."""
@@ -102,30 +105,35 @@ class ViTBackbone(Backbone):
         timm passes them through ``q_norm`` and ``k_norm``, also where these are identities. Reading them there costs
         no second projection and leaves the attention itself to the fused kernel.
         """
+        sequence = self.network.forward_features(images)
         attention = self.network.blocks[-1].attn
-        tapped: dict[str, Any] = {}
-
-        def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-            return lambda module, inputs, output: tapped.__setitem__(name, output)
-
-        hooks = [
-            attention.q_norm.register_forward_hook(keep("query")),
-            attention.k_norm.register_forward_hook(keep("key")),
-            attention.register_forward_pre_hook(
-                lambda module, args, kwargs: tapped.__setitem__("rope", kwargs.get("rope")), with_kwargs=True
-            ),
-        ]
-        try:
-            sequence = self.network.forward_features(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        keys = tapped["key"][:, :, self._prefix :]
-        if tapped["rope"] is not None:  # rotary embeddings turn patch keys; the CLS query is exempt
-            keys = apply_rot_embed_cat(keys, tapped["rope"], half=getattr(attention, "rotate_half", False))
-        query = tapped["query"][:, :, 0]
+        query, keys, rope = attention.q_norm.tapped, attention.k_norm.tapped, attention.tapped
+        attention.q_norm.tapped = attention.k_norm.tapped = attention.tapped = None  # let go of the graph
+        keys = keys[:, :, self._prefix :]
+        if rope is not None:  # rotary embeddings turn patch keys; the CLS query is exempt
+            keys = apply_rot_embed_cat(keys, rope, half=getattr(attention, "rotate_half", False))
+        query = query[:, :, 0]
         keys = keys.repeat_interleave(query.shape[1] // keys.shape[1], dim=1)  # grouped queries share their keys
         return sequence, (query, keys.type_as(query))
+
+
+def _tap(attention: Any) -> None:
+    """Let an attention layer leave behind its queries, keys and rotary embedding.
+
+    The hooks are plain functions that write to the layer they hang on: copies and pickles of it keep to themselves, and
+    torch.compile needs no break in its graph.
+    """
+    attention.q_norm.register_forward_hook(_leave_output)
+    attention.k_norm.register_forward_hook(_leave_output)
+    attention.register_forward_pre_hook(_leave_rope, with_kwargs=True)
+
+
+def _leave_output(module: Any, inputs: Any, output: Tensor) -> None:
+    module.tapped = output
+
+
+def _leave_rope(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    module.tapped = kwargs.get("rope")
 
 
 class FeatureBackbone(Backbone):
@@ -180,6 +188,7 @@ def create_backbone(
     if plain:
         options["dynamic_img_size"] = True  # crops of any size
     network: Any = create_network(name, pretrained, **options)
+    span_processes(network)
     if plain:
         return ViTBackbone(network, tap_attention=tap_attention)
     if tap_attention:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lml_iqa.models.backbone import Backbone, Encoding, create_backbone
+from lml_iqa.models.global_batch import GlobalBatchNorm
 from lml_iqa.models.panel import PanelDecoder
 from lml_iqa.models.saliency import Saliency, control_saliency, joint_saliency
 from lml_iqa.models.weights import Pretrained
@@ -48,8 +49,8 @@ class LMLNetwork(nn.Module):
         stages: How many last stages of a feature network (CNN) are joined.
         drop_path: Stochastic depth of the encoder, 0..1.
         freeze_backbone: Train the heads only. The pair then shares one encoder, run once a step.
-        train_batch_norm: Whether batch normalisation follows the statistics of each batch in training. Off, the
-            pretrained statistics stay, and small batches or several processes cannot unsettle them.
+        train_batch_norm: Whether batch normalisation follows the statistics of each batch in training, that of all
+            processes together. Off, the pretrained statistics stay, and small batches cannot unsettle them.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class LMLNetwork(nn.Module):
             self.backbone.eval()
         elif not self.train_batch_norm:
             for module in self.backbone.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if isinstance(module, GlobalBatchNorm):
                     module.eval()
         return self
 
@@ -105,10 +106,10 @@ class LMLNetwork(nn.Module):
             encoding: Encoding = self.backbone(crops.flatten(0, 1))
         return encoding
 
-    def judge(self, encoding: Encoding, crops_per_image: int) -> CropScores:
-        """Score encoded crops; ``crops_per_image`` is K."""
+    def judge(self, encoding: Encoding, crops: Tensor) -> CropScores:
+        """Score (B, K, 3, S, S) uint8 crops by their encodings."""
         decoded = self.decoder(encoding.tokens, encoding.summary)
-        images = (-1, crops_per_image)
+        images = crops.shape[:2]
         # Heads and saliency work outside autocast: half precision would tie scores that differ, and blur similarities
         # that are divided by a small temperature.
         with torch.autocast(decoded.panel.device.type, enabled=False):
@@ -117,7 +118,7 @@ class LMLNetwork(nn.Module):
             embedding = F.normalize(self.projector(panel.mean(dim=1)), dim=-1).unflatten(0, images)
             if self.saliency == "uniform" or self.saliency == "random":
                 patch_saliency = None
-                saliency = control_saliency(self.saliency, like=quality)
+                saliency = control_saliency(self.saliency, crops)
             else:
                 query, key = decoded.query, decoded.key
                 if self.saliency == "joint_attention":
@@ -129,7 +130,7 @@ class LMLNetwork(nn.Module):
 
     def forward(self, crops: Tensor) -> CropScores:
         """Score (B, K, 3, S, S) uint8 crops."""
-        return self.judge(self.encode(crops), crops.shape[1])
+        return self.judge(self.encode(crops), crops)
 
 
 class LMLPair(nn.Module):
@@ -155,11 +156,11 @@ class LMLPair(nn.Module):
     def forward(self, crops: Tensor) -> tuple[CropScores, CropScores]:
         """Let both score (B, K, 3, S, S) uint8 crops: (student, teacher), the teacher without gradient."""
         encoding = self.student.encode(crops)
-        student = self.student.judge(encoding, crops.shape[1])
+        student = self.student.judge(encoding, crops)
         with torch.no_grad():
             if not self.student.freeze_backbone:
                 encoding = self.teacher.encode(crops)
-            teacher = self.teacher.judge(encoding, crops.shape[1])
+            teacher = self.teacher.judge(encoding, crops)
         return student, teacher
 
     @torch.no_grad()

@@ -33,16 +33,19 @@ def joint_saliency(query: Tensor, key: Tensor) -> Tensor:
     return attention.mean(dim=(1, 2))
 
 
-def control_saliency(kind: Literal["uniform", "random"], like: Tensor) -> Tensor:
+def control_saliency(kind: Literal["uniform", "random"], crops: Tensor) -> Tensor:
     """Saliency of the ablation's controls.
 
     Args:
-        kind: ``uniform``: every crop alike; ``random``: drawn anew at every call.
-        like: (B, K) crop scores, for shape and device.
+        kind: ``uniform``: every crop alike; ``random``: as good as random, but a function of the crop's pixels, so that
+            neither a second look nor the number of processes changes it.
+        crops: (B, K, 3, S, S) uint8.
 
     Returns:
         (B, K) float32, sums to one over K.
     """
     if kind == "uniform":
-        return torch.full_like(like, 1.0 / like.shape[1])
-    return torch.rand_like(like).softmax(dim=-1)
+        return torch.full(crops.shape[:2], 1.0 / crops.shape[1], device=crops.device)
+    pixel_sum = crops.flatten(2).sum(dim=-1, dtype=torch.int64)
+    # Knuth's multiplicative hash: neighbouring sums land far apart on 0..1.
+    return (pixel_sum * 2654435761 % 2**32 / 2**32).float().softmax(dim=-1)

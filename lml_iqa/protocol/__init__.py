@@ -1,1 +1,1 @@
-"""Whole tables in one command: repeated splits, resumable and shared between processes."""
+"""Whole tables in one command, resumable and shared between processes: splits, few labels, other sets, sweeps."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from typing import Any, Literal, TypedDict
 
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -17,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datasets.crops import CropBatch
 from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.distributed import sum_over_processes, world
 from lml_iqa.losses import InterWeighting, LocalManifoldLoss, Positives, mutual_loss
 from lml_iqa.metrics import QualityMetrics
 from lml_iqa.models import (
@@ -57,8 +60,8 @@ class Prediction(TypedDict):
 class LMLTask(LightningModule):
     """LML-IQA on any :class:`~lml_iqa.datamodules.base.IQADataModule`.
 
-    The total loss is ``quality + lambda_manifold * manifold + lambda_mutual * mutual``; a weight of zero switches a
-    term off. Everything marked *ours* is not the paper's.
+    The total loss is ``quality + lambda_image * image + lambda_manifold * manifold + lambda_mutual * mutual``; a weight
+    of zero switches a term off. Everything marked *ours* is not the paper's.
 
     Args:
         backbone: timm name of the encoder. Default: the protocol's DeiT-III ViT-S/16.
@@ -67,8 +70,8 @@ class LMLTask(LightningModule):
         initial_weights: Checkpoint of another run whose networks this one starts from (fine-tuning). Unlike
             ``ckpt_path`` it brings no hyper-parameters along.
         freeze_backbone: Train decoder and heads only.
-        train_batch_norm: Whether batch normalisation follows the statistics of each batch in training; with several
-            processes add ``trainer.sync_batchnorm``.
+        train_batch_norm: Whether batch normalisation follows the statistics of each batch in training, that of all
+            processes together.
         stages: How many last stages of a feature network (CNN) are joined. Ours.
         drop_path: Stochastic depth of the encoder, 0..1.
         decoder_width: Width of the panel decoder; default the encoder's (feature networks: 192).
@@ -77,13 +80,17 @@ class LMLTask(LightningModule):
         embedding_dim: Width of the embeddings. Ours.
         saliency: How an image's crops are compared: ``joint_attention``, ``panel_attention``, ``uniform``, ``random``.
             Ours.
+        lambda_image: Weight of the image term: smooth-L1 between MOS and the image's score, which is its crops' scores
+            weighted by the student's saliency. Nothing else tells the saliency which crops count. On photographs rated
+            as a whole it is worth more than all else (``benchmarks/README.md``); where distortions lie evenly over the
+            image, as in synthetic sets, leave it off and take ``aggregate: mean``. Ours.
         lambda_manifold: Weight of the local-manifold loss. Ours.
         temperature: Its temperature. Ours.
         w_intra: Its weight of intra-class negatives. Ours.
         w_inter: Its weight of inter-class negatives. Ours.
         positives: Its positives: ``salient`` (the paper's v2) or ``cluster`` (v1).
         inter_weighting: Its inter-class weights: ``none`` or ``mos_gap``. Ours.
-        lambda_mutual: Weight of mutual learning. Ours.
+        lambda_mutual: Weight of mutual learning; off by default, as it did not help. Ours.
         mutual_ramp: Share of the run over which mutual learning comes in, linearly from zero. Ours.
         teacher_horizon: Share of the steps so far that the teacher looks back over, above 0 and up to 1; its momentum
             is :func:`~lml_iqa.tasks.schedules.teacher_momentum`. Ours: 0.02 to 0.1 scored as the student did (BIQ2021,
@@ -97,6 +104,8 @@ class LMLTask(LightningModule):
         layer_decay: Factor on the learning rate from each encoder layer to the one before; 1 for none.
         schedule: ``cosine``, ``step`` (the protocol's: x0.1 every third of the run) or ``constant``.
         warmup: Share of the run over which the learning rate rises from zero.
+        compile: Run the encoders through ``torch.compile``: ``true``, or the name of a backend. Checkpoints do not
+            remember it: with and without they are the same.
 
     Raises:
         ValueError: An option is out of range.
@@ -118,17 +127,18 @@ class LMLTask(LightningModule):
         panel_size: int = 6,
         embedding_dim: int = 128,
         saliency: Saliency = "joint_attention",
+        lambda_image: float = 1.0,
         lambda_manifold: float = 0.1,
         temperature: float = 0.2,
         w_intra: float = 1.0,
         w_inter: float = 1.0,
         positives: Positives = "salient",
         inter_weighting: InterWeighting = "mos_gap",
-        lambda_mutual: float = 0.5,
+        lambda_mutual: float = 0.0,
         mutual_ramp: float = 0.2,
         teacher_horizon: float = 0.05,
         beta: float = 0.1,
-        aggregate: Aggregate = "mean",
+        aggregate: Aggregate = "saliency",
         predict_with: Literal["teacher", "student"] = "teacher",
         lr: float = 2e-4,
         weight_decay: float = 0.05,
@@ -136,6 +146,7 @@ class LMLTask(LightningModule):
         layer_decay: float = 1.0,
         schedule: Schedule = "cosine",
         warmup: float = 0.1,
+        compile: bool | str = False,
     ) -> None:
         super().__init__()
         for name, value in {
@@ -147,9 +158,12 @@ class LMLTask(LightningModule):
                 raise ValueError(f"model.{name} must lie in 0..1, not {value}")
         if teacher_horizon == 0:
             raise ValueError("model.teacher_horizon must be above 0; 0.01 makes a teacher that follows at once")
-        if lambda_manifold < 0 or lambda_mutual < 0:
-            raise ValueError(f"weights of loss terms must not be negative: {lambda_manifold=}, {lambda_mutual=}")
-        self.save_hyperparameters(ignore=["initial_weights"])
+        if min(lambda_image, lambda_manifold, lambda_mutual) < 0:
+            raise ValueError(
+                f"weights of loss terms must not be negative: {lambda_image=}, {lambda_manifold=}, {lambda_mutual=}"
+            )
+        self.save_hyperparameters(ignore=["initial_weights", "compile"])
+        self._compile = compile
         self.pair = LMLPair(
             LMLNetwork(
                 backbone,
@@ -188,11 +202,22 @@ class LMLTask(LightningModule):
         return scores
 
     def setup(self, stage: str) -> None:
-        """Take over what scores mean from the data module when training begins."""
+        """Take over what scores mean from the data module when training begins; compile, where asked."""
+        if stage == "fit":
+            torch.manual_seed(torch.initial_seed())  # as DDP does: stochastic depth then draws alike on one process
+        if self._compile:
+            # In place, so that state-dict keys stay; here, as what is compiled does not travel to another process.
+            backend = "inductor" if self._compile is True else self._compile
+            self.pair.student.backbone.compile(backend=backend)
+            self.pair.teacher.backbone.compile(backend=backend)
         data = self._data
         if stage == "fit" and data is not None:
             self.training_scale = data.scale
             self.provenance = data.provenance()
+
+    def on_fit_start(self) -> None:
+        """Silence advice that does not apply: the losses are logged as means over all processes."""
+        warnings.filterwarnings("ignore", r"It is recommended to use `self.log\('train/", PossibleUserWarning)
 
     def training_step(self, batch: CropBatch, batch_idx: int) -> Tensor:
         """Total loss of a batch; each term is logged before its weight."""
@@ -205,6 +230,10 @@ class LMLTask(LightningModule):
         quality = F.smooth_l1_loss(student.quality, mos[:, None].expand_as(student.quality), beta=hp["beta"])
         terms = {"quality": quality}
         loss = quality
+        if hp["lambda_image"] > 0:
+            score, _ = image_score(student, "saliency")
+            terms["image"] = F.smooth_l1_loss(score, mos, beta=hp["beta"])
+            loss = loss + hp["lambda_image"] * terms["image"]
         if hp["lambda_manifold"] > 0:
             terms["manifold"] = self.manifold_loss(
                 student.embedding, teacher.embedding, teacher.saliency, mos, batch["image_id"]
@@ -217,12 +246,26 @@ class LMLTask(LightningModule):
             ramp = min(1.0, self._progress() / hp["mutual_ramp"]) if hp["mutual_ramp"] > 0 else 1.0
             loss = loss + ramp * hp["lambda_mutual"] * (terms["mutual_where"] + terms["mutual_what"])
         losses = {f"train/{name}": value.detach() for name, value in {"loss": loss, **terms}.items()}
-        self.log_dict(losses, on_step=True, on_epoch=True, batch_size=len(mos))
-        return loss
+        # One message a step: the sums over all images, and their number. DDP takes the mean of the processes'
+        # gradients, so each loss is weighted by its share of the images: together that is the mean over all images.
+        here = torch.stack([value * len(mos) for value in losses.values()] + [loss.new_tensor(len(mos))])
+        *sums, images = sum_over_processes(here).unbind()
+        means = {name: value / images for name, value in zip(losses, sums, strict=True)}
+        self.log_dict(means, on_step=True, on_epoch=True, batch_size=len(mos))
+        share: Tensor = len(mos) * world()[0] / images
+        return loss * share
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step the optimiser, then let the teacher follow: once per optimiser step, whatever the accumulation."""
+        """Step the optimiser, then let the teacher follow: once per optimiser step, whatever the accumulation.
+
+        A step that 16-bit gradient scaling leaves out, because a gradient overflowed, counts in the schedules like any
+        other, but there is nothing to follow.
+        """
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = scaler.get_scale() if scaler is not None else 0.0
         super().optimizer_step(*args, **kwargs)
+        if scaler is not None and scaler.get_scale() < scale:
+            return
         hp = self.hparams
         self.pair.update_teacher(teacher_momentum(self.trainer.global_step + 1, hp["teacher_horizon"]))
 

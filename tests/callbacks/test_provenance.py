@@ -86,3 +86,15 @@ def test_json_holds_everything(monkeypatch):
     assert json.loads(json.dumps(facts)) == facts
     assert facts["seed"] is None
     assert facts["processes"] == 2
+
+
+def test_a_test_alone_leaves_the_facts_and_a_test_after_training_those_of_the_training(tmp_path):
+    trainer = SimpleNamespace(
+        is_global_zero=True, fast_dev_run=False, loggers=[], default_root_dir=tmp_path / "run", world_size=1
+    )
+    Provenance().on_test_start(trainer, Line())
+    file = tmp_path / "run" / "environment.json"
+    assert json.loads(file.read_text())["packages"]["numpy"] == np.__version__
+    file.write_text("{}")
+    Provenance().on_test_start(trainer, Line())
+    assert file.read_text() == "{}"

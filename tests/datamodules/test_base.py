@@ -159,13 +159,53 @@ def test_provenance(data):
         "dataset": "BIQ2021",
         "source": module.table.source,
         "data_sha256": module.table.digest(),
+        "split_sha256": module.split.digest(module.table),
         "split": "random",
         "split_seed": 3,
         "train_fraction": 1.0,
         "crop_size": 16,
         "eval_crops": 4,
         "short_side": None,
+        "legacy": [],
     }
+
+
+def test_the_legacy_options(data):
+    module = data(split="random", validate_on="test", eval_positions="random", seed=4)
+    module.setup("fit")
+    honest = data(split="random")
+    assert len(module.split.val) == 0
+    assert len(module.split.train) == len(honest.split.train) + len(honest.split.val)
+    np.testing.assert_array_equal(module.split.test, honest.split.test)
+    assert module.provenance()["legacy"] == ["the model was chosen on the test part", "random test crops"]
+    loaders = module.val_dataloader(), module.test_dataloader()
+    for loader in loaders:
+        assert [image for batch in loader for image in batch["image_id"].tolist()] == module.split.test.tolist()
+    assert torch.equal(positions(loaders[0]), positions(loaders[1]))  # a seed's crops never change
+    again, other = (data(split="random", eval_positions="random", seed=seed).test_dataloader() for seed in (4, 5))
+    assert torch.equal(positions(loaders[1]), positions(again))
+    assert not torch.equal(positions(loaders[1]), positions(other))
+    assert not torch.equal(positions(loaders[1]), positions(honest.test_dataloader()))
+
+
+@pytest.mark.parametrize("option", ["validate_on", "eval_positions"])
+def test_unknown_choices_are_refused(data, option):
+    with pytest.raises(ValueError, match=rf"data\.{option} must be one of .*, not dice"):
+        data(**{option: "dice"})
+
+
+def test_a_split_without_the_part_that_is_needed_is_refused(data, tmp_path):
+    whole = data(split="whole")
+    whole.setup("test")
+    assert len(whole.split.test) == 18
+    with pytest.raises(DatasetError, match=r"BIQ2021: data\.split: whole has no train part; give another split"):
+        data(split="whole").setup("fit")
+    module = data(split="random", validate_on="test")
+    module.split.save(tmp_path / "split.json", module.table)
+    data(split=tmp_path / "split.json", validate_on="test").setup("fit")
+    for stage in ("fit", "validate"):
+        with pytest.raises(DatasetError, match="has no val part"):
+            data(split=tmp_path / "split.json").setup(stage)
 
 
 def test_batches(data):
@@ -309,7 +349,8 @@ def test_fewer_images_than_processes_are_refused_on_every_process(data, rank):
     with pytest.raises(DatasetError, match=r"BIQ2021: 1 images to evaluate for 2 processes; use fewer devices"):
         module.val_dataloader()
     module.trainer = Rank(rank, world_size=99)
-    assert len(module.train_dataloader()) == 1
+    with pytest.raises(DatasetError, match=r"BIQ2021: 12 images to train on for 99 processes; use fewer devices"):
+        module.train_dataloader()
 
 
 def test_ranks_of_a_trainer_share_the_images(data):

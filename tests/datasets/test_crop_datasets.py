@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, DistributedSampler
 
 from lml_iqa.datasets import GridCropDataset, ImageReadError, ImageTable, RandomCropDataset, ScoreScale, read_image
-from lml_iqa.datasets.crops import EpochSampler, ShareSampler
+from lml_iqa.datasets.crops import EpochSampler, FixedRandomCropDataset, ShareSampler
 
 COUNT, SIZE, CROPS = 11, 8, 3
 
@@ -48,14 +48,16 @@ def batches(dataset, sampler, workers=0, batch_size=4):
 
 
 def epoch(dataset, number, workers=0, replicas=1, rank=0, seed=5, batch_size=4):
-    sampler = EpochSampler(dataset, num_replicas=replicas, rank=rank, shuffle=True, seed=seed)
+    """Every image; the sampler's one batch of all is dealt out in smaller ones."""
+    sampler = EpochSampler(dataset, batch_size=COUNT, num_replicas=replicas, rank=rank, seed=seed)
     sampler.set_epoch(number)
     return batches(dataset, sampler, workers, batch_size)
 
 
-def order(table, number, replicas=1, rank=0):
-    sampler = EpochSampler(random_crops(table), num_replicas=replicas, rank=rank, shuffle=True, seed=5)
+def order(table, number, batch_size=COUNT, replicas=1, rank=0):
+    sampler = EpochSampler(random_crops(table), batch_size=batch_size, num_replicas=replicas, rank=rank, seed=5)
     sampler.set_epoch(number)
+    assert len(sampler) == len(list(sampler))
     return list(sampler)
 
 
@@ -187,17 +189,22 @@ def test_global_random_state_is_neither_used_nor_changed(table):
     np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
-@pytest.mark.parametrize("replicas", [2, 3, 4])
-def test_processes_share_an_epoch(table, replicas):
+@pytest.mark.parametrize(("replicas", "batch_size"), [(1, 4), (2, 2), (4, 1), (2, 1), (3, 1), (5, 2), (3, 4), (4, 5)])
+def test_processes_share_every_batch(table, replicas, batch_size):
+    """The n-th batch of all processes is the n-th slice of one permutation, whatever the number of processes."""
     alone = order(table, 3)
     assert sorted(alone) == [(3, index) for index in range(COUNT)]
-    shares = [order(table, 3, replicas, rank) for rank in range(replicas)]
-    assert len({len(share) for share in shares}) == 1
-    assert set().union(*shares) == set(alone)
-    surplus = sum(map(len, shares)) - COUNT
-    assert 0 <= surplus < replicas
-    dealt = [pair for step in zip(*shares, strict=True) for pair in step]
-    assert dealt == alone + alone[:surplus]  # the tail is filled up from the front
+    shares = [order(table, 3, batch_size, replicas, rank) for rank in range(replicas)]
+    together = replicas * batch_size
+    if together > COUNT:  # one batch of all images, as even as it goes
+        assert [pair for share in shares for pair in share] == alone
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+        assert max(map(len, shares)) <= batch_size
+        return
+    for n in range(COUNT // together):
+        dealt = [pair for share in shares for pair in share[n * batch_size : (n + 1) * batch_size]]
+        assert dealt == alone[n * together : (n + 1) * together]
+    assert {len(share) for share in shares} == {COUNT // together * batch_size}  # what is left over is left out
 
 
 def test_two_processes_serve_what_one_serves(table):
@@ -208,13 +215,6 @@ def test_two_processes_serve_what_one_serves(table):
         for image, (positions, crops, _) in share.items():
             assert positions == alone[image][0]
             assert torch.equal(crops, alone[image][1])
-
-
-def test_more_processes_than_images(table):
-    few = random_crops(table, [4, 7])
-    shares = [list(EpochSampler(few, num_replicas=5, rank=rank, shuffle=True, seed=0)) for rank in range(5)]
-    assert [len(share) for share in shares] == [1] * 5
-    assert set().union(*shares) == {(0, 0), (0, 1)}
 
 
 @pytest.mark.parametrize("kind", [EpochSampler, ShareSampler])
@@ -283,3 +283,19 @@ def test_broken_image_is_named(tmp_path, workers):
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:60])
     with pytest.raises(ImageReadError, match=r"1\.png: corrupt or cut off"):
         batches(grid_crops(table), None, workers)
+
+
+def test_random_crops_that_are_drawn_once(table):
+    def crops(rows, seed=5):
+        dataset = FixedRandomCropDataset(table, np.array(rows), crops=CROPS, crop_size=SIZE, seed=seed)
+        return {int(item["image_id"]): item for item in (dataset[i] for i in range(len(dataset)))}
+
+    whole, some = crops(range(COUNT)), crops([7, 2])
+    for row, item in some.items():  # whatever else is served
+        assert torch.equal(item["positions"], whole[row]["positions"])
+        for crop, (y, x) in zip(item["crops"], item["positions"].tolist(), strict=True):
+            expected = np.stack(np.mgrid[y : y + SIZE, x : x + SIZE]).astype(np.uint8)
+            np.testing.assert_array_equal(crop[:2].numpy(), expected)  # the place it says, not mirrored
+    places = torch.cat([item["positions"] for item in whole.values()])
+    assert len(places.unique(dim=0)) > 0.9 * len(places)
+    assert not torch.equal(crops([7], seed=6)[7]["positions"], whole[7]["positions"])

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -305,3 +306,51 @@ def test_fewer_labels(authentic):
 def test_shares_out_of_range_are_refused(fraction):
     data = table()
     assert f"train_fraction={fraction} must lie above 0" in refused(thin_out, make_split(data), data, fraction)
+
+
+@pytest.mark.parametrize("authentic", [False, True])
+def test_without_a_validation_part(authentic):
+    data = table(authentic=authentic)
+    honest, without = make_split(data, seed=2), make_split(data, seed=2, val_fraction=None)
+    assert len(without.val) == 0
+    np.testing.assert_array_equal(without.test, honest.test)
+    np.testing.assert_array_equal(without.train, np.sort(np.concatenate([honest.train, honest.val])))
+
+
+def test_images_of_an_official_validation_part_are_then_trained_on():
+    data = table(parts=["val"] * 10 + ["train"] * 80 + ["test"] * 28 + [""] * 2, authentic=True)
+    split = make_split(data, val_fraction=None)
+    assert (split.train.tolist(), split.val.tolist(), split.test.tolist()) == (
+        list(range(90)),
+        [],
+        list(range(90, 118)),
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"references": 1, "versions": 1}, {"parts": ["train"] * 90 + ["test"] * 30}])
+def test_the_whole_set_as_test_part(options):
+    data = table(**options)
+    split = make_split(data, rule="whole", seed=1)
+    assert (len(split.train), len(split.val), split.test.tolist()) == (0, 0, list(range(len(data))))
+    assert split.rule == "whole"
+
+
+def test_digest_tells_splits_apart_and_nothing_else():
+    data, shuffled = table(), table(shuffle=5)
+    split = make_split(data, seed=3)
+    listed = "".join(f"{part}\t{name}\n" for part in PARTS for name in sorted(data.ids[getattr(split, part)].tolist()))
+    assert split.digest(data) == hashlib.sha256(listed.encode()).hexdigest()
+    assert make_split(shuffled, seed=3).digest(shuffled) == split.digest(data)
+    others = [make_split(data, seed=4), make_split(data, seed=3, val_fraction=0.3), thin_out(split, data, 0.5)]
+    assert len({split.digest(data), *(other.digest(data) for other in others)}) == 4
+
+
+def test_an_image_moved_to_another_part_is_seen(saved):
+    content = json.loads(saved.read_text())
+    assert content["split_sha256"] == make_split(table(), seed=3).digest(table())
+    content["train"].append(content["test"].pop())
+    saved.write_text(json.dumps(content))
+    assert "edited by hand" in refused(Split.load, saved, table())
+    del content["split_sha256"]  # as files of before are
+    saved.write_text(json.dumps(content))
+    assert len(Split.load(saved, table()).train) == len(content["train"])

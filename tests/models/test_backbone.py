@@ -107,8 +107,9 @@ def test_siglip_has_no_cls_token():
     name = "vit_base_patch32_siglip_256"  # the smallest of the family
     network = LMLNetwork(name, pretrained=False, saliency="panel_attention").eval()
     with torch.no_grad():
-        encoding = network.encode(crops(64, 4).unflatten(0, (2, 2)))
-        scores = network.judge(encoding, 2)
+        images = crops(64, 4).unflatten(0, (2, 2))
+        encoding = network.encode(images)
+        scores = network.judge(encoding, images)
     assert encoding.tokens.shape == (4, 4, 768)
     torch.testing.assert_close(encoding.summary, encoding.tokens.mean(dim=1))
     assert scores.patch_saliency.shape == (2, 2, 4)

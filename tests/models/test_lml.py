@@ -106,7 +106,7 @@ def test_frozen_encoder_gets_no_gradient_and_stays_in_eval_mode(mode):
     before = copy.deepcopy(model.backbone.state_dict())
     encoding = model.encode(crops())
     assert not encoding.tokens.requires_grad
-    scores = model.judge(encoding, 3)
+    scores = model.judge(encoding, crops())
     (scores.quality.sum() + scores.embedding[..., 0].sum()).backward()
     assert all(parameter.grad is None for parameter in model.backbone.parameters())
     assert all(parameter.grad is not None for parameter in model.decoder.parameters())

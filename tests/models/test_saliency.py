@@ -229,14 +229,24 @@ def test_panel_attention_is_the_decoders():
 
 
 def test_controls():
-    like = torch.zeros(3, 5)
-    torch.testing.assert_close(control_saliency("uniform", like), torch.full((3, 5), 0.2))
-    first, second = (control_saliency("random", like) for _ in range(2))
-    torch.testing.assert_close(first.sum(dim=1), torch.ones(3))
-    assert (first > 0).all()
-    assert not torch.equal(first, second)
-    assert not torch.equal(first[0], first[1])
+    images = crops(3, 5)
+    torch.testing.assert_close(control_saliency("uniform", images), torch.full((3, 5), 0.2))
+    drawn = control_saliency("random", images)
+    torch.testing.assert_close(drawn.sum(dim=1), torch.ones(3))
+    assert (drawn > 0).all()
+    assert not torch.equal(drawn[0], drawn[1])
+    assert torch.equal(control_saliency("random", images), drawn)  # no second look changes it
+    assert torch.equal(control_saliency("random", images[1:2]), drawn[1:2])  # nor the company
     network = LMLNetwork("test_vit", pretrained=False, saliency="uniform", decoder_heads=2)
     scores = network(crops(1, 4))
     assert scores.patch_saliency is None
     assert scores.saliency.tolist() == [[0.25] * 4]
+
+
+def test_random_saliency_has_no_favourite():
+    """Over many images each of four crops is the salient one equally often, be it dark or bright."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 100, (2000, 4, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    images += torch.tensor([0, 50, 100, 150], dtype=torch.uint8).view(4, 1, 1, 1)
+    counts = control_saliency("random", images).argmax(dim=1).bincount(minlength=4)
+    assert ((counts - 500).abs() < 5 * 500**0.5).all()

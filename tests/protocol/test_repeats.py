@@ -13,29 +13,15 @@ import pytest
 from data.benchmarks import LAYOUTS
 from filelock import FileLock
 
-from lml_iqa.protocol.repeats import finish, plan, protocol
-from lml_iqa.protocol.runs import Run
+from lml_iqa.protocol.command import protocol
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture(scope="module")
-def fit(tmp_path_factory):
+def fit(tmp_path_factory, tiny):
     root = LAYOUTS["tid2013"](tmp_path_factory.mktemp("data") / "tid2013")
-    return [
-        f"--config={CONFIGS / 'tid2013.yaml'}",
-        f"--config={CONFIGS / 'trainer' / 'cpu.yaml'}",
-        f"--data.root={root}",
-        "--data.num_workers=0",
-        "--data.crop_size=32",
-        "--data.crops=2",
-        "--data.eval_crops=4",
-        "--model.backbone=test_vit",
-        "--model.pretrained=false",
-        "--model.decoder_heads=4",
-        "--trainer.max_epochs=4",
-        "--trainer.enable_progress_bar=false",
-    ]
+    return [f"--config={CONFIGS / 'tid2013.yaml'}", f"--data.root={root}", *tiny, "--trainer.max_epochs=4"]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +61,10 @@ def test_finished_splits_are_not_run_again(whole, fit):
 
 def test_runs_made_otherwise_do_not_mix(whole, fit, capsys):
     assert protocol(["--out", str(whole), "--splits", "3", "--best_on_test", *fit, "--model.lr=0.5"]) == 2
-    assert f"{whole} holds runs made with" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{whole} holds runs made otherwise: model.lr was 0.0002, now 0.5. Give another --out" in error
+    assert protocol(["--out", str(whole), "--splits", "3", *fit]) == 2  # without the callback of --best_on_test
+    assert "trainer.callbacks was" in capsys.readouterr().err
 
 
 def test_killed_and_resumed_equals_uninterrupted(whole, fit, tmp_path):
@@ -97,22 +86,78 @@ def test_killed_and_resumed_equals_uninterrupted(whole, fit, tmp_path):
     assert killed == uninterrupted
 
 
-def test_a_failed_split_is_reported_and_the_others_count(whole, fit, capsys):
-    runs = plan(whole, range(3), fit)
-    bad = Run("split3", whole, (*fit, "--model.lr=fast"))
-    assert finish(whole, [*runs, bad], jobs=1) == 1
+CALLBACKS = """
+import torch
+from lightning.pytorch import Callback
+
+
+class Fail(Callback):
+    def on_train_start(self, trainer, pl_module):
+        split = trainer.datamodule.split_seed
+        if split == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if split == 2:
+            torch.nn.init.constant_(next(pl_module.pair.student.decoder.parameters()), float("nan"))
+        if split == 3:
+            pl_module.test_step = lambda *args: nan(pl_module, type(pl_module).test_step(pl_module, *args))
+
+
+def nan(task, prediction):
+    task.test_metrics.prediction[-1] *= float("nan")
+    return prediction
+"""
+
+
+def test_failed_splits_are_reported_and_the_others_count(fit, tmp_path, capsys, monkeypatch, in_process):
+    """Out of memory, killed by the system, a loss of NaN, scores of NaN; the last split is sound."""
+
+    def kill_one(command, log):
+        return -signal.SIGKILL if "--data.split_seed=1" in command else in_process(command, log)
+
+    monkeypatch.setattr("lml_iqa.protocol.runs.call", kill_one)
+    (tmp_path / "failing.py").write_text(CALLBACKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = [*fit, "--trainer.callbacks+=failing.Fail", "--trainer.max_epochs=1"]
+    assert protocol(["--out", str(tmp_path / "out"), "--splits", "5", *options]) == 1
     shown = capsys.readouterr()
-    content = json.loads((whole / "table.json").read_text())
-    assert content["summary"]["srcc"]["n"] == 3
-    assert "model.lr" in (whole / "split3.log").read_text()
-    assert content["failed"]["split3"]
-    assert "3 runs, 1 failed" in shown.out
-    assert str(whole / "split3.log") in shown.err
+    content = json.loads((tmp_path / "out" / "table.json").read_text())
+    failed = content["failed"]
+    assert set(failed) == {"split0", "split1", "split2", "split3"}
+    assert "OutOfMemoryError: CUDA out of memory" in failed["split0"]
+    assert failed["split1"] == "killed by SIGKILL; SIGKILL may mean that memory ran out"
+    assert "training diverged: the loss is nan after step" in failed["split2"]
+    assert "its scores are NaN or all the same" in failed["split3"]
+    assert list(content["runs"]) == ["split4"]
+    assert content["summary"]["srcc"]["n"] == 1
+    assert content["summary"]["srcc"]["median"] == content["runs"]["split4"]["srcc"]
+    assert "1 runs, 4 failed" in shown.out
+    assert str(tmp_path / "out" / "split0.log") in shown.err
+    assert not (tmp_path / "out" / "split2" / "checkpoints").exists()  # nothing that a resumed run would go on from
 
 
-def test_a_split_that_another_process_is_at_is_left_alone(whole, fit, tmp_path, capsys):
-    runs = [*plan(whole, range(3), fit), Run("split9", whole, ("--nonsense",))]
-    with FileLock(whole / ".split9.lock"):
-        assert finish(whole, runs, jobs=1) == 3
-    assert "another process is still at split9" in capsys.readouterr().out
-    assert not (whole / "split9.log").exists()
+def test_a_split_that_another_process_is_at_is_left_alone(whole, fit, capsys):
+    with FileLock(whole / ".split3.lock"):
+        assert protocol(["--out", str(whole), "--splits", "4", "--best_on_test", *fit]) == 3
+    assert "another process is still at split3" in capsys.readouterr().out
+    assert not (whole / "split3.log").exists()
+
+
+def test_a_job_of_an_array_tabulates_what_others_finished(whole, fit, capsys):
+    assert protocol(["--out", str(whole), "--first", "2", "--splits", "1", "--best_on_test", *fit]) == 0
+    assert "split2: done" in capsys.readouterr().out
+    assert list(json.loads((whole / "table.json").read_text())["runs"]) == ["split0", "split1", "split2"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_run_that_leaves_no_figures_has_failed(fit, tmp_path, capsys):
+    options = ["--trainer.callbacks=[]", "--trainer.max_epochs=1"]
+    assert protocol(["--out", str(tmp_path), "--splits", "1", *fit, *options]) == 1
+    assert "left no metrics.json: trainer.callbacks needs lml_iqa.Report" in capsys.readouterr().err
+
+
+def test_wrong_options_are_told_before_anything_runs(fit, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        protocol(["--out", str(tmp_path), *fit, "--model.lr=fast"])
+    assert stop.value.code == 2
+    assert "model.lr" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

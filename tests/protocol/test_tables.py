@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from lml_iqa.datasets import TID2013
+from lml_iqa.protocol.results import Result
 from lml_iqa.protocol.statistics import METRICS, srcc_by_group, summarise
 from lml_iqa.protocol.tables import published, srcc_by, write_tables
 
@@ -73,7 +74,7 @@ def test_srcc_by_type_on_the_genuine_labels(shared_data, tmp_path):
     assert srcc_by("reference", predictions) == {}
 
 
-def run(seed):
+def run(seed, **options):
     rng = np.random.default_rng(seed)
     metrics = {metric: float(rng.uniform(0.8, 0.9)) for metric in METRICS}
     human = rng.uniform(0, 9, 12)
@@ -83,12 +84,13 @@ def run(seed):
         "type": ["blur", "jpeg"] * 6,
         "level": [str(i // 4 + 1) for i in range(12)],
     }
-    return {"metrics": metrics, "predictions": predictions, "best_on_test": metrics["srcc"] + 0.01}
+    given = {"predictions": predictions, "best_on_test": metrics["srcc"] + 0.01, **options}
+    return Result("TID2013", metrics, 12, **given)
 
 
 def test_files(tmp_path):
     runs = {f"split{n}": run(n) for n in range(4)}
-    markdown = write_tables(tmp_path, "TID2013", runs, {"split4": "out of memory"})
+    markdown = write_tables(tmp_path, runs, {"split4": "out of memory"})
     frame = pd.read_csv(tmp_path / "splits.csv", index_col="run")
     assert frame.loc["split4", "failure"] == "out of memory"
     content = json.loads((tmp_path / "table.json").read_text())
@@ -100,7 +102,7 @@ def test_files(tmp_path):
     assert set(content["srcc_by_type"]) == {"blur", "jpeg"}
     medians = []
     for values in runs.values():
-        table = pd.DataFrame(values["predictions"]).query("type == 'blur'")[["score", "human_score"]].astype(float)
+        table = pd.DataFrame(values.predictions).query("type == 'blur'")[["score", "human_score"]].astype(float)
         medians.append(table.corr(method="spearman").iloc[0, 1])
     assert content["srcc_by_type"]["blur"]["median"] == pytest.approx(np.median(medians))
     assert f"| SRCC | {frame['srcc'].median():.3f} |" in markdown
@@ -117,14 +119,39 @@ def test_files(tmp_path):
 
 
 def test_a_set_without_published_figures_or_types(tmp_path):
-    plain = run(0)
-    plain["predictions"] = {name: plain["predictions"][name] for name in ("score", "human_score")}
-    plain["best_on_test"] = None
-    markdown = write_tables(tmp_path, "mine", {"split0": plain}, {})
+    predictions = {name: run(0).predictions[name] for name in ("score", "human_score")}
+    plain = run(0, predictions=predictions, best_on_test=None)._replace(dataset="mine")
+    markdown = write_tables(tmp_path, {"split0": plain}, {})
     assert "published" not in markdown
     assert "distortion" not in markdown
     assert "not comparable" not in markdown
-    assert json.loads((tmp_path / "table.json").read_text())["best_on_test_srcc"] is None
+    content = json.loads((tmp_path / "table.json").read_text())
+    assert content["best_on_test_srcc"] is None
+    assert content["notes"] == []
+
+
+def test_a_table_of_the_legacy_protocol_says_so(tmp_path):
+    runs = {"split0": run(0), "split1": run(1, legacy=["random test crops"])}
+    note = "LEGACY PROTOCOL, not comparable with honest figures: random test crops."
+    assert f"**{note}**" in write_tables(tmp_path, runs, {})
+    assert json.loads((tmp_path / "table.json").read_text())["notes"] == [note]
+    tex = (tmp_path / "table.tex").read_text()
+    assert f"% {note}" in tex
+    assert "Ours, median of 2, legacy protocol &" in tex
+
+
+def test_nothing_finished(tmp_path):
+    markdown = write_tables(tmp_path, {}, {"split0": "out of memory"})
+    assert "0 runs, 1 failed" in markdown
+    assert "| split0 | out of memory |" in markdown
+
+
+def test_figures_that_were_seen_in_their_paper_are_not_marked(tmp_path):
+    markdown = write_tables(tmp_path, {"split0": run(0)}, {})
+    assert "| LML-IQA (paper) | - | 0.942 | arXiv 2406.19247v2, abstract |" in markdown
+    assert "LML-IQA (paper) & -- & 0.942" in (tmp_path / "table.tex").read_text()
+    live = write_tables(tmp_path, {"split0": run(0)._replace(dataset="LIVE")}, {})
+    assert "from its abstract (arXiv 2304.04952) (PLCC not checked by us) |" in live
 
 
 @pytest.mark.parametrize("dataset", ["LIVE", "CSIQ", "TID2013", "KADID-10k", "LIVEC", "KonIQ-10k", "FLIVE", "SPAQ"])
@@ -133,6 +160,6 @@ def test_published_figures_have_a_source(dataset):
     assert len(rows) >= 6
     for row in rows:
         assert row["source"]
-        assert row["checked"] in {"yes", "no"}
+        assert row["checked"] in {"yes", "srcc", "no"}
         for metric in ("srcc", "plcc"):
             assert row[metric] == "" or 0.5 < float(row[metric]) < 1

@@ -84,17 +84,46 @@ def test_trains_with_every_reading_of_the_method(biq2021_root, tmp_path, salienc
 
 def test_total_loss_is_the_weighted_sum_of_its_terms(biq2021_root, tmp_path):
     losses = Losses()
-    task = make_task(lambda_manifold=0.3, lambda_mutual=0.7, mutual_ramp=0.0)
+    task = make_task(lambda_image=0.4, lambda_manifold=0.3, lambda_mutual=0.7, mutual_ramp=0.0)
     make_trainer(tmp_path, callbacks=[losses], max_epochs=1).fit(task, datamodule=make_data(biq2021_root))
     for row in losses.rows:
         mutual = row["train/mutual_where_step"] + row["train/mutual_what_step"]
-        expected = row["train/quality_step"] + 0.3 * row["train/manifold_step"] + 0.7 * mutual
+        expected = row["train/quality_step"] + 0.4 * row["train/image_step"]
+        expected += 0.3 * row["train/manifold_step"] + 0.7 * mutual
         assert row["train/loss_step"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("saliency", ["joint_attention", "panel_attention"])
+def test_the_image_term_teaches_the_saliency(biq2021_root, tmp_path, saliency):
+    """Value and gradient of the first batch by hand, at the queries and keys that saliency is read from."""
+
+    class Gradients(Callback):
+        def on_after_backward(self, trainer, pl_module):
+            self.found = {n: p.grad.clone() for n, p in pl_module.pair.student.named_parameters() if p.grad is not None}
+
+    task = make_task(saliency=saliency, lambda_image=1.0, lambda_manifold=0.0, lambda_mutual=0.0)
+    data = make_data(biq2021_root)
+    start = copy.deepcopy(task.pair.student).train()
+    losses, gradients = Losses(), Gradients()
+    make_trainer(tmp_path, callbacks=[losses, gradients], max_steps=1, max_epochs=-1).fit(task, datamodule=data)
+
+    def smooth_l1(gap):  # beta 0.1
+        return torch.where(gap.abs() < 0.1, gap**2 / 0.2, gap.abs() - 0.05).mean()
+
+    batch = next(iter(data.train_dataloader()))
+    scores = start(batch["crops"])
+    image = smooth_l1((scores.saliency * scores.quality).sum(dim=1) - batch["mos"])
+    assert losses.rows[0]["train/image_step"] == pytest.approx(image.item(), rel=1e-4)
+    (smooth_l1(scores.quality - batch["mos"][:, None]) + image).backward()
+    name = "backbone.network.blocks.5.attn.qkv.weight"
+    name = name if saliency == "joint_attention" else "decoder.cross_attention.key.weight"
+    expected = dict(start.named_parameters())[name].grad
+    torch.testing.assert_close(gradients.found[name], expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
 
 
 def test_terms_switch_off(biq2021_root, tmp_path):
     losses = Losses()
-    task = make_task(lambda_manifold=0.0, lambda_mutual=0.0)
+    task = make_task(lambda_image=0.0, lambda_manifold=0.0, lambda_mutual=0.0)
     make_trainer(tmp_path, callbacks=[losses], max_epochs=1).fit(task, datamodule=make_data(biq2021_root))
     assert set(losses.rows[-1]) == {"train/loss_step", "train/quality_step"}
     assert not any(p.requires_grad for p in task.pair.student.projector.parameters())

@@ -1,0 +1,152 @@
+r"""Trains decoder and heads on what a frozen encoder says about fixed crops, encoded once: a minute a run on one core.
+
+    python benchmarks/ablation/frozen.py --root BIQ2021 --out runs/frozen --pretrained WEIGHTS --seeds 0 1 2 3 4
+    python benchmarks/ablation/summary.py runs/frozen
+
+or, on clean photographs distorted in TID2013's ways, tested on photographs never trained on:
+
+    python benchmarks/ablation/frozen.py --root KODAK24 --set synthetic --config configs/quickstart.yaml \
+        --out runs/frozen_kodak --pretrained WEIGHTS
+
+Task, losses, optimiser and splits are those of `run.py`; only the encoder's answers are kept. Finished runs are not run
+again.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch import Trainer, seed_everything
+from rows import HERE, read_rows
+from run import development_split
+from torch.utils.data import DataLoader, Dataset
+
+from lml_iqa import LMLTask, Split, SyntheticDataModule, make_split, read_image
+from lml_iqa.datasets import BIQ2021, ImageTable
+from lml_iqa.datasets.crops import EpochSampler
+from lml_iqa.models.backbone import Encoding
+from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions
+
+SIZE, RANDOM, GRID = 128, 8, 9  # side of the crops; crops to draw from in training; crops of evaluation
+CROPS, BATCH, EPOCHS = 4, 12, 2
+
+
+def make_task(args: argparse.Namespace, options: dict[str, object]) -> LMLTask:
+    given = yaml.safe_load(args.config.read_text())["model"]
+    return LMLTask(**{**given, **options, "pretrained": args.pretrained, "freeze_backbone": True})
+
+
+def load(args: argparse.Namespace) -> tuple[ImageTable, np.ndarray, Callable[[int], Split]]:
+    """The set, those of its images that may be used, and the split of a seed."""
+    if args.set == "BIQ2021":
+        table = BIQ2021(args.root).load()
+        return table, np.flatnonzero(table.parts == "train"), lambda seed: development_split(table, seed)
+    table = SyntheticDataModule(args.root).table
+    return table, np.arange(len(table)), lambda seed: make_split(table, rule="reference", seed=seed)
+
+
+@torch.inference_mode()
+def encode(args: argparse.Namespace, table: ImageTable, rows: np.ndarray) -> torch.Tensor:
+    """(n, RANDOM + GRID, N, D) float16 tokens of each image's crops."""
+    network = make_task(args, {}).eval().pair.student
+    tokens, start = [], time.monotonic()
+    for done, row in enumerate(rows):
+        image, rng = pad_to(read_image(table.path(row)), SIZE), np.random.default_rng(row)
+        positions = [
+            random_positions(*image.shape[:2], SIZE, RANDOM, rng),
+            grid_positions(*image.shape[:2], SIZE, GRID),
+        ]
+        flips = np.append(rng.random(RANDOM) < 0.5, np.zeros(GRID, dtype=bool))
+        crops = cut_crops(image, np.concatenate(positions), SIZE, flips)
+        tokens.append(network.encode(crops[None]).tokens.half())
+        if done % 500 == 0:
+            print(f"encoded {done} of {len(rows)} images in {time.monotonic() - start:.0f} s", flush=True)
+    return torch.stack(tokens)
+
+
+class EncodedCrops(Dataset):
+    """Encoded crops of some images: CROPS of the random ones, drawn anew each epoch, or the grid."""
+
+    def __init__(self, tokens: dict[int, torch.Tensor], mos: np.ndarray, rows: np.ndarray, seed: int | None) -> None:
+        self.tokens, self.mos, self.rows, self.seed = tokens, torch.from_numpy(mos).float(), rows, seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        if self.seed is None:
+            row, crops = int(self.rows[index]), np.arange(RANDOM, RANDOM + GRID)
+        else:
+            epoch, position = index
+            row = int(self.rows[position])
+            crops = np.random.default_rng([self.seed, epoch, row]).choice(RANDOM, CROPS, replace=False)
+        positions = torch.zeros(len(crops), 2, dtype=torch.int64)
+        return {"crops": self.tokens[row][crops], "mos": self.mos[row], "image_id": row, "positions": positions}
+
+
+def train(args: argparse.Namespace, options: dict[str, object], seed: int, encoded: EncodedCrops) -> LMLTask:
+    seed_everything(seed, verbose=False)
+    task = make_task(args, options)
+    task.pair.student.backbone.forward = lambda x: Encoding(x.float(), x.float().mean(dim=1), None)  # the teacher's too
+    sampler = EpochSampler(encoded, num_replicas=1, rank=0, shuffle=True, seed=seed)
+    make_trainer().fit(task, DataLoader(encoded, batch_size=BATCH, sampler=sampler, drop_last=True))
+    return task
+
+
+def make_trainer() -> Trainer:
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return Trainer(accelerator="cpu", max_epochs=EPOCHS, gradient_clip_val=5.0, **quiet)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="folder of BIQ2021, or of clean photographs")
+    parser.add_argument("--set", choices=["BIQ2021", "synthetic"], default="BIQ2021", help="default: %(default)s")
+    parser.add_argument(
+        "--config", type=Path, default=HERE.parents[1] / "configs/biq2021.yaml", help="options of model"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--pretrained", default="packaged", help="weights of the encoder; default: %(default)s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--rows", nargs="+", help="names of rows; default all")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    table, usable, split_of = load(args)
+    mos = table.scale.to_unit(table.scores)
+    kept = args.out / "tokens.pt"
+    if not kept.exists():
+        torch.save(encode(args, table, usable), kept)
+    encoded = torch.load(kept)
+    tokens = dict(zip(usable.tolist(), encoded, strict=True))  # views
+    rows = read_rows(args.rows)
+    for seed in args.seeds:
+        split = split_of(seed)
+        testing = DataLoader(EncodedCrops(tokens, mos, split.test, None), batch_size=32)
+        for row in rows:
+            results = {name: args.out / name / f"seed{seed}" / "metrics.json" for name in (row.name, *row.rescored)}
+            if all(path.exists() for path in results.values()):
+                continue
+            task = train(args, row.options, seed, EncodedCrops(tokens, mos, split.train, seed))
+            for name, path in results.items():
+                task.hparams.update(row.rescored.get(name, {}))
+                (metrics,) = make_trainer().test(task, testing, verbose=False)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"metrics": metrics}, indent=1) + "\n")
+                print(
+                    f"{name}, seed {seed}: PLCC {metrics['test/plcc']:.4f}, SRCC {metrics['test/srcc']:.4f}", flush=True
+                )
+
+
+if __name__ == "__main__":
+    main()

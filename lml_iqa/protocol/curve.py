@@ -1,0 +1,115 @@
+"""Tables and figure of a few-label experiment."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lml_iqa.protocol.markup import latex_table, legacy_note, markdown_table, number
+from lml_iqa.protocol.results import Outcome
+from lml_iqa.protocol.statistics import METRICS, Summary, summarise
+
+_SHOWN = {"srcc": "SRCC", "plcc_fitted": "PLCC after fit"}
+
+
+def write_curve(out: Path, outcomes: Mapping[float, Outcome]) -> str:
+    """Write ``curve.csv`` (every run), ``curve.json``, ``curve.md``, ``curve.tex`` and ``curve.png``.
+
+    Args:
+        out: Folder to write to.
+        outcomes: What became of the splits, by share of the training labels.
+
+    Returns:
+        The Markdown table.
+    """
+    with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["train_fraction", "run", *METRICS, "failure"])
+        for share, outcome in outcomes.items():
+            writer.writerows([share, name, *run.metrics.values(), ""] for name, run in outcome.done.items())
+            writer.writerows([share, name, *[""] * len(METRICS), why] for name, why in outcome.failures.items())
+    summaries = {
+        share: {metric: summarise([run.metrics[metric] for run in outcome.done.values()]) for metric in METRICS}
+        for share, outcome in outcomes.items()
+    }
+    content = [
+        {
+            "train_fraction": share,
+            "summary": {metric: summary._asdict() for metric, summary in found.items()},
+            "failed": outcomes[share].failures,
+        }
+        for share, found in summaries.items()
+    ]
+    (out / "curve.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    markdown = _markdown(outcomes, summaries)
+    (out / "curve.md").write_text(markdown, encoding="utf-8")
+    rows = [
+        [f"{100 * share:g} %", *(number(found[metric].median) for metric in _SHOWN)]
+        for share, found in summaries.items()
+    ]
+    (out / "curve.tex").write_text(latex_table(["labels", *_SHOWN.values()], rows, _legacy(outcomes)), encoding="utf-8")
+    _draw(out / "curve.png", outcomes, summaries)
+    return markdown
+
+
+def _legacy(outcomes: Mapping[float, Outcome]) -> list[str]:
+    return legacy_note(run for outcome in outcomes.values() for run in outcome.done.values())
+
+
+def _title(outcomes: Mapping[float, Outcome]) -> str:
+    names = {run.dataset for outcome in outcomes.values() for run in outcome.done.values()}
+    return f"{', '.join(sorted(names)) or 'no finished run'}: trained on a share of the labels"
+
+
+def _markdown(outcomes: Mapping[float, Outcome], summaries: Mapping[float, Mapping[str, Summary]]) -> str:
+    rows = []
+    for share, found in summaries.items():
+        figures = []
+        for metric in _SHOWN:
+            summary = found[metric]
+            interval = f"{number(summary.low)} to {number(summary.high)}" if summary.n >= 3 else "-"
+            figures += [number(summary.median), interval, number(summary.std)]
+        failed = len(outcomes[share].failures)
+        rows.append([f"{100 * share:g} %", str(found["srcc"].n) + (f" ({failed} failed)" if failed else ""), *figures])
+    head = ["training labels", "runs"]
+    for name in _SHOWN.values():
+        head += [f"{name}, median", "95 % of it", "std"]
+    lines = [f"# {_title(outcomes)}", "", *(f"**{note}**\n" for note in _legacy(outcomes)), *markdown_table(head, rows)]
+    failures = [
+        [f"{100 * share:g} %, {name}", why]
+        for share, outcome in outcomes.items()
+        for name, why in outcome.failures.items()
+    ]
+    if failures:
+        lines += ["", *markdown_table(["failed", "why"], failures)]
+    return "\n".join(lines) + "\n"
+
+
+def _draw(path: Path, outcomes: Mapping[float, Outcome], summaries: Mapping[float, Mapping[str, Summary]]) -> None:
+    """Each split as a point, their median as a line, their range as a band."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for colour, (metric, name) in zip(("C0", "C1"), _SHOWN.items(), strict=True):
+        points = {
+            share: np.array([run.metrics[metric] for run in outcome.done.values()])
+            for share, outcome in outcomes.items()
+            if outcome.done
+        }
+        shares = [100 * share for share in points]
+        for share, values in points.items():
+            axes.scatter(np.full(len(values), 100 * share), values, s=14, alpha=0.6, color=colour)
+        low, high = ([float(edge(values)) for values in points.values()] for edge in (np.min, np.max))
+        axes.fill_between(shares, low, high, alpha=0.15, color=colour, linewidth=0)
+        axes.plot(shares, [summaries[share][metric].median for share in points], marker="o", color=colour, label=name)
+    axes.set_xlabel("share of the training labels, %")
+    axes.set_ylabel("correlation on the test part")
+    title = [_title(outcomes), "line: median, band: range over splits", *_legacy(outcomes)]
+    axes.set_title("\n".join(title), fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,68 @@
+"""Whether a model saw, in training, the images that it is to be tested on."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lml_iqa.datamodules import IQADataModule
+from lml_iqa.datasets import ImageTable, Split
+
+
+class SeenImages:
+    """Images of one set that are, byte for byte, images of another.
+
+    Args:
+        trained: The set trained on.
+        tested: The set tested.
+    """
+
+    def __init__(self, trained: IQADataModule, tested: IQADataModule) -> None:
+        self.trained = trained
+        self.tested = tested
+        self._twins = _twins(trained.table, tested.table)
+
+    def find(self, split_seed: int, *, whole: bool) -> list[str]:
+        """Files under test that the model was trained or chosen on.
+
+        Args:
+            split_seed: Seed of both splits.
+            whole: Whether all images are tested, or the test part.
+        """
+        trained = _split(self.trained, split_seed)
+        used = [trained.train, trained.test if self.trained.validate_on == "test" else trained.val]
+        rows = self._twins[np.isin(self._twins[:, 0], np.concatenate(used)), 1]
+        if not whole:
+            rows = rows[np.isin(rows, _split(self.tested, split_seed).test)]
+        return [str(name) for name in np.unique(self.tested.table.files[rows])]
+
+
+def _split(data: IQADataModule, seed: int) -> Split:
+    again = copy.copy(data)  # shares the table
+    again.split_seed, again._split = seed, None
+    return again.split
+
+
+def _twins(first: ImageTable, second: ImageTable) -> NDArray[np.int64]:
+    """(n, 2) rows of equal files; only files of equal size are read."""
+    by_size = defaultdict(list)
+    for row in range(len(first)):
+        by_size[first.path(row).stat().st_size].append(row)
+    pairs = [
+        (row, other)
+        for other in range(len(second))
+        for row in by_size.get(second.path(other).stat().st_size, [])
+        if _digest(first.path(row)) == _digest(second.path(other))
+    ]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+@cache
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

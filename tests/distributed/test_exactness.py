@@ -1,0 +1,127 @@
+"""Whole trainings: two and four processes do what one does with the same global batch.
+
+Everything is real: the task, a data module on files, Lightning's Trainer with its DDP strategy, gloo between processes.
+"""
+
+import pytest
+import torch
+from distributed.runs import GLOBAL_BATCH, in_processes, train, write_images
+from torch import distributed
+
+pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch was built without distributed")
+
+SCENARIOS = {
+    "shipped": {"trainer": {"gradient_clip_val": 0.1}},
+    "accumulated": {
+        "task": {"positives": "cluster", "inter_weighting": "none", "schedule": "step"},
+        "trainer": {"accumulate_grad_batches": 2, "max_epochs": 3},
+    },
+    "regression": {"task": {"lambda_manifold": 0.0, "lambda_mutual": 0.0}},
+    "random": {"task": {"saliency": "random", "drop_path": 0.3}},
+    "batch_norm": {
+        "task": {
+            "backbone": "test_efficientnet",
+            "saliency": "panel_attention",
+            "decoder_width": 32,
+            "train_batch_norm": True,
+        },
+        "trainer": {"sync_batchnorm": True},  # which on its own would drop the encoder's activations
+    },
+    "compiled": {"task": {"compile": "eager"}, "trainer": {"max_epochs": 1}},
+    "few": {"trainer": {"max_epochs": 3}},  # 6 images, fewer than a batch
+}
+ON_FOUR = ("shipped", "batch_norm", "few")
+CASES = [(2, name) for name in SCENARIOS] + [(4, name) for name in ON_FOUR]
+GRADIENT, WEIGHT, LOSS, FIGURE = 5e-5, 3e-4, 2e-5, 2e-5  # tolerances, absolute; gradients reach 5
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    return {name: write_images(root / name, train=6 if name == "few" else 21) for name in ("few", "many")}
+
+
+def run(name, world, folders):
+    options = SCENARIOS[name]
+    if world == 1:  # sync_batchnorm and compile are what the others are checked for
+        options = {part: {k: v for k, v in given.items() if k != "compile"} for part, given in options.items()}
+    return train(folders["few" if name == "few" else "many"], world=world, **options)
+
+
+def process(rank, world, folders):
+    results = {name: run(name, world, folders) for name in (SCENARIOS if world == 2 else ON_FOUR)}
+    results["crops"] = train(folders["many"], world=world, change=more_crops_on_later_ranks, trainer={"max_epochs": 1})
+    return results
+
+
+def more_crops_on_later_ranks(model, data):
+    data.crops += distributed.get_rank()
+
+
+@pytest.fixture(scope="module")
+def alone(folders):
+    return {name: run(name, 1, folders) for name in SCENARIOS}
+
+
+@pytest.fixture(scope="module")
+def launched(folders):
+    """What each process recorded, by number of processes."""
+    return {world: in_processes(world, process, folders) for world in (2, 4)}
+
+
+def furthest(first, second):
+    """Largest absolute difference between two dictionaries of the same keys."""
+    assert first.keys() == second.keys()
+    return max(
+        float((torch.as_tensor(first[k]).double() - torch.as_tensor(second[k]).double()).abs().max()) for k in first
+    )
+
+
+@pytest.mark.parametrize(("world", "name"), CASES)
+def test_same_numbers(world, name, alone, launched):
+    one, ranks = alone[name], [rank[name] for rank in launched[world]]
+    assert one["steps"] == ranks[0]["steps"] == len(one["gradients"])
+    for n, images in enumerate(one["images"]):  # the same images in the same order
+        assert [i for rank in ranks for i in rank["images"][n]] == images
+    for rank in ranks:
+        assert len(rank["losses"]) == len(one["losses"])
+        assert max(map(furthest, rank["losses"], one["losses"])) < LOSS
+        assert max(map(furthest, rank["gradients"], one["gradients"])) < GRADIENT
+        assert furthest(rank["weights"], one["weights"]) < WEIGHT
+        assert furthest(rank["metrics"], one["metrics"]) < FIGURE
+        assert furthest(rank["weights"], ranks[0]["weights"]) == 0
+    for n, salient in enumerate(one["salient"]):
+        assert {i: k for rank in ranks for i, k in rank["salient"][n].items()} == salient
+
+
+@pytest.mark.parametrize(("world", "name"), CASES)
+def test_evaluation_sees_every_image_once(world, name, alone, launched):
+    for part in ("val", "test"):
+        seen = sorted(i for rank in launched[world] for i in rank[name]["evaluated"][part])
+        assert seen == sorted(alone[name]["evaluated"][part])
+    assert len(set(seen)) == len(seen) == 11
+
+
+def test_the_comparison_means_something(alone):
+    """Every scenario trains, tells crops apart, and takes the turn it is here for."""
+    for name, one in alone.items():
+        assert all(max(g.abs().max() for g in step.values()) > 1e-3 for step in one["gradients"]), name
+        assert len(one["images"][0]) == (6 if name == "few" else GLOBAL_BATCH)
+    for name in ("shipped", "random"):
+        assert len({k for step in alone[name]["salient"] for k in step.values()}) == 3
+    norm = torch.stack([g.square().sum() for g in alone["shipped"]["gradients"][0].values()]).sum().sqrt()
+    assert norm > 0.1  # clipped
+    assert alone["accumulated"]["steps"] == 3
+    assert len(alone["accumulated"]["images"]) == 6
+    changed = alone["batch_norm"]["weights"]["student.backbone.network.bn1.running_mean"]
+    assert changed.abs().max() > 0
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_with_different_numbers_of_crops_train_on(world, launched):
+    """Rank r cuts 3 + r crops an image: no process waits for another, and all end with the same weights."""
+    ranks = [rank["crops"] for rank in launched[world]]
+    for rank in ranks:
+        assert {len(rank["losses"]), len(rank["gradients"])} == {2}
+        assert furthest(rank["weights"], ranks[0]["weights"]) == 0
+        assert max(map(furthest, rank["losses"], ranks[0]["losses"])) == 0
