@@ -1,6 +1,5 @@
 """What the protocols' tests train with."""
 
-import contextlib
 import traceback
 
 import pytest
@@ -33,17 +32,16 @@ def in_process(monkeypatch):
 
     def call(command, log):
         assert command[1:3] == ["-m", "lml_iqa"]
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            try:
-                main(command[3:])
-            except SystemExit as stop:
-                print(stop.code)
-                return 1
-            except Exception:
-                traceback.print_exc()
-                return 1
-            finally:
-                wandb.finish()
+        try:
+            main(command[3:])
+        except SystemExit as stop:
+            log.write(f"{stop.code}\n")
+            return 1
+        except Exception:
+            traceback.print_exc(file=log)
+            return 1
+        finally:
+            wandb.finish()
         return 0
 
     monkeypatch.setattr("lml_iqa.protocol.runs.call", call)

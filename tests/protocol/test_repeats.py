@@ -71,13 +71,15 @@ def test_killed_and_resumed_equals_uninterrupted(whole, fit, tmp_path):
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "lml_iqa", "protocol", "--out", str(out), "--splits", "3", "--best_on_test", *fit]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while not (out / "split1" / "checkpoints" / "last.ckpt").exists():
-        assert process.poll() is None, "ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    deadline = time.monotonic() + 1200
+    try:
+        while not (out / "split1" / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None, "ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert (out / "split0" / "metrics.json").exists()
     assert not (out / "split1" / "metrics.json").exists()
     assert protocol(["--out", str(out), "--splits", "3", "--jobs", "2", "--best_on_test", *fit]) == 0
