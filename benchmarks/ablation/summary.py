@@ -66,7 +66,8 @@ def markdown(summary: pd.DataFrame) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for line in summary.to_dict("records"):
-        figures = [f"{line[m]:.4f} ± {line[f'{m}_sd']:.4f}" for m in METRICS]
+        spread = [f" ± {line[f'{m}_sd']:.4f}" if line["seeds"] > 1 else "" for m in METRICS]
+        figures = [f"{line[m]:.4f}{sd}" for m, sd in zip(METRICS, spread, strict=True)]
         differences = [
             f"{line[f'{m}_difference']:+.4f} [{line[f'{m}_low']:+.4f}, {line[f'{m}_high']:+.4f}]"
             if line[f"{m}_difference"] == line[f"{m}_difference"]
@@ -85,7 +86,7 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
         reach = [middle - shown[f"{metric}_low"], shown[f"{metric}_high"] - middle]
         axes.errorbar(middle, shown.row + " vs " + shown.against, xerr=reach, fmt="o", capsize=3)
         axes.axvline(0, color="0.5", linewidth=0.8)
-        axes.set_xlabel(f"difference in {metric.upper()}, paired by seed, with 95 % interval")
+        axes.set_xlabel(f"difference in {metric.upper()}, with 95 % interval")
     figure.savefig(path, dpi=110)
 
 

@@ -43,7 +43,7 @@ def folders(tmp_path_factory):
 
 def run(name, world, folders):
     options = SCENARIOS[name]
-    if world == 1:  # sync_batchnorm and compile are what the others are checked for
+    if world == 1:
         options = {part: {k: v for k, v in given.items() if k != "compile"} for part, given in options.items()}
     return train(folders["few" if name == "few" else "many"], world=world, **options)
 

@@ -183,7 +183,8 @@ def test_figures_equal_scipy_on_native_scores(biq2021_root, tmp_path):
     predicted, human = [], []
     with torch.no_grad():
         for batch in data.test_dataloader():
-            predicted += task(batch["crops"]).quality.mean(dim=1).tolist()
+            scores = task(batch["crops"])
+            predicted += (scores.saliency * scores.quality).sum(dim=1).tolist()
             human += batch["mos"].tolist()
     assert figures["test/srcc"] == pytest.approx(stats.spearmanr(predicted, human).statistic, abs=1e-6)
     assert figures["test/plcc"] == pytest.approx(stats.pearsonr(predicted, human).statistic, abs=1e-5)
@@ -223,7 +224,8 @@ def test_scores_come_back_in_native_units_and_direction(biq2021_root, tmp_path):
     assert loaded.provenance["source"] == "dmos.csv, column 'score'"
     batch = make_trainer(tmp_path).predict(loaded, datamodule=data)[0]
     with torch.no_grad():
-        unit = loaded(next(iter(data.predict_dataloader()))["crops"]).quality.mean(dim=1)
+        scores = loaded(next(iter(data.predict_dataloader()))["crops"])
+        unit = (scores.saliency * scores.quality).sum(dim=1)
     torch.testing.assert_close(batch["score"], 20 + 80 * (1 - unit))
     assert (batch["spread"] >= 0).all()
 
