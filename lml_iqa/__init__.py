@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lml_iqa.callbacks import QualityMaps, Report
+    from lml_iqa.callbacks import QualityMaps, Report, ResumePoint
     from lml_iqa.datamodules import (
         BenchmarkDataModule,
         BIQ2021DataModule,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lml_iqa.tasks import LMLTask
 
 _HOMES = {
-    "callbacks": ["QualityMaps", "Report"],
+    "callbacks": ["QualityMaps", "Report", "ResumePoint"],
     "datamodules": [
         "BIQ2021DataModule",
         "BenchmarkDataModule",
@@ -87,6 +87,7 @@ __all__ = [
     "QualityMaps",
     "QualityMetrics",
     "Report",
+    "ResumePoint",
     "SPAQDataModule",
     "ScoreScale",
     "Split",

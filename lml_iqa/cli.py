@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from lml_iqa.callbacks import Provenance, run_folder, writes_files
 from lml_iqa.callbacks.finite import DivergedError, FiniteLoss
+from lml_iqa.callbacks.folder import RunFolderError, claim
+from lml_iqa.callbacks.resume import ResumePoint
+from lml_iqa.checkpoints import CheckpointError, WholeCheckpointIO
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.datasets import DatasetError
 from lml_iqa.doctor import command as doctor
@@ -63,10 +69,30 @@ class LMLCLI(LightningCLI):
                 if callback["class_path"].endswith("ModelCheckpoint"):
                     callback["init_args"]["save_last"] = False  # Lightning would leave it in the working folder
 
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with points to resume from and whole checkpoints, unless the user has them made otherwise."""
+        trainer = super().instantiate_trainer(**kwargs)
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if not any(isinstance(callback, ResumePoint) for callback in callbacks):
+            callbacks.append(ResumePoint())
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        return trainer
+
     def after_fit(self) -> None:
         """Test the best checkpoint, where asked."""
         if self._given.get("test_after_fit") and not self._given["trainer"]["fast_dev_run"]:
             self.trainer.test(datamodule=self.datamodule, ckpt_path="best", weights_only=True, verbose=False)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        # A training keeps its folder to itself, where the folder's name does not make it unique anyhow.
+        loggers = self.trainer.loggers
+        named = loggers and all(logger.version is not None for logger in loggers)
+        alone = subcommand == "fit" and writes_files(self.trainer) and named
+        # Nothing is: the folder holds our lock, and earlier metrics were put aside.
+        warnings.filterwarnings("ignore", r"(?s)Experiment logs directory .* will be deleted", UserWarning)
+        with claim(run_folder(self.trainer)) if alone else nullcontext():
+            super()._run_subcommand(subcommand)
 
     @property
     def _given(self) -> Any:
@@ -109,7 +135,7 @@ def main(args: Sequence[str] | None = None) -> None:
             },
             args=list(args) if args is not None else None,
         )
-    except (DatasetError, DivergedError, WeightsError) as error:
+    except (CheckpointError, DatasetError, DivergedError, RunFolderError, WeightsError) as error:
         # These speak to the user: a message, not a traceback. One raised in a worker carries its traceback in its text.
         message = str(error)
         if "Original Traceback" in message:

@@ -5,5 +5,6 @@ from lml_iqa.callbacks.maps import QualityMaps
 from lml_iqa.callbacks.oracle import TestEveryEpoch
 from lml_iqa.callbacks.provenance import Provenance
 from lml_iqa.callbacks.report import Report
+from lml_iqa.callbacks.resume import ResumePoint
 
-__all__ = ["Provenance", "QualityMaps", "Report", "TestEveryEpoch", "run_folder", "writes_files"]
+__all__ = ["Provenance", "QualityMaps", "Report", "ResumePoint", "TestEveryEpoch", "run_folder", "writes_files"]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
+
+
+class RunFolderError(Exception):
+    """A run's folder is in use."""
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -20,3 +27,30 @@ def run_folder(trainer: Trainer) -> Path:
 def writes_files(trainer: Trainer) -> bool:
     """Whether this process writes a run's files: rank zero, and not in a dry run (``fast_dev_run``)."""
     return trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Keep a run's folder for this process; the system takes it from a killed one.
+
+    The ``metrics.csv`` of an earlier part of the run becomes ``metrics_1.csv`` and so on: the logger would delete it.
+
+    Raises:
+        RunFolderError: Another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunFolderError(
+            f"{folder}: another training writes there; wait for it, or give this one a folder of its own "
+            "(--trainer.logger.init_args.version NAME)"
+        ) from None
+    try:
+        metrics = folder / "metrics.csv"
+        if metrics.exists():
+            metrics.rename(folder / f"metrics_{len(list(folder.glob('metrics_*.csv'))) + 1}.csv")
+        yield
+    finally:
+        lock.release()

@@ -27,6 +27,12 @@ class QualityMaps(Callback):
         lml-iqa predict ... --trainer.callbacks+=lml_iqa.QualityMaps --data.eval_crops 60
     """
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Agree with the other processes on the folder."""
+        self._folder = trainer.strategy.broadcast(run_folder(trainer)) / "maps"
+
+    on_predict_start = on_test_start
+
     def on_test_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args: Any, **kwargs: Any
     ) -> None:
@@ -41,7 +47,7 @@ class QualityMaps(Callback):
         for row, score, crop_scores, saliency, positions in zip(*columns, strict=True):
             name = str(data.table.files[row])
             draw_maps(
-                run_folder(trainer) / "maps" / f"{name}.png",
+                self._folder / f"{name}.png",
                 pad_to(data.table.read(int(row)), data.crop_size),
                 crop_scores,
                 saliency,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from lml_iqa.datasets.crops import (
     CropBatch,
@@ -24,6 +26,7 @@ from lml_iqa.datasets.crops import (
     ShareSampler,
 )
 from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.reading import Reading
 from lml_iqa.datasets.resized import ResizedImages
 from lml_iqa.datasets.splits import Split, SplitRule, make_split, thin_out
 from lml_iqa.datasets.table import ImageTable, ScoreScale
@@ -119,6 +122,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
         self.num_workers = num_workers
         self._table: ImageTable | None = None
         self._split: Split | None = None
+        self._done = (0, 0)  # what the training that is resumed has done: epochs, batches of the next one
+        self._reading: list[Reading] = []
 
     @abc.abstractmethod
     def load_table(self) -> ImageTable:
@@ -130,8 +135,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         if self._table is None:
             self._table = self.load_table()
             if self.short_side is not None:
-                resized = ResizedImages(self.short_side, self.cache / "resized")
-                self._table = dataclasses.replace(self._table, resized=resized)
+                self._table = self._table.shrunk(ResizedImages(self.short_side, self.cache / "resized"))
             rank_zero_info(f"{self._table.name}: {len(self._table)} images; {self._table.source}")
         return self._table
 
@@ -208,9 +212,17 @@ class IQADataModule(LightningDataModule, abc.ABC):
         )
         world_size, rank = self._world()
         self._enough(self.split.train, "train on")
+        done, self._done = self._done, (0, 0)
         sampler = EpochSampler(
-            dataset, batch_size=self.batch_size, num_replicas=world_size, rank=rank, seed=self._seed % 2**32
+            dataset,
+            batch_size=self.batch_size,
+            num_replicas=world_size,
+            rank=rank,
+            seed=self._seed % 2**32,
+            done=done,
         )
+        # It looks for what is resumed in the loader, where it lies in what the loader draws from.
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before", PossibleUserWarning)
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[CropBatch]:
@@ -224,6 +236,28 @@ class IQADataModule(LightningDataModule, abc.ABC):
     def predict_dataloader(self) -> DataLoader[CropBatch]:
         """What ``predict`` scores: every image of the table."""
         return self._evaluation_loader(np.arange(len(self.table)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the training has done: epochs, and batches of the one after them."""
+        if self.trainer is None:
+            return {}
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
+        return {"done": divmod(batches, int(self.trainer.num_training_batches))}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the training that is resumed go on from there; a test of the checkpoint changes nothing."""
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._done = state_dict["done"]
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Name the images that were being read where a worker process died (its own last words are lost)."""
+        rows = [row for reading in self._reading for row in reading.of_dead(exception)]
+        if rows:
+            paths = ", ".join(str(self.table.path(row)) for row in rows)
+            exception.args = (
+                f"{exception.args[0]} It was reading {paths}. If memory ran out: fewer data.num_workers, or smaller "
+                "images (data.short_side); else look at that file.",
+            )
 
     def _evaluation_loader(self, rows: NDArray[np.int64]) -> DataLoader[CropBatch]:
         dataset: GridCropDataset
@@ -245,7 +279,9 @@ class IQADataModule(LightningDataModule, abc.ABC):
                 "use fewer devices (trainer.devices), or a larger part"
             )
 
-    def _loader(self, dataset: Dataset[CropBatch], sampler: Sampler[Any]) -> DataLoader[CropBatch]:
+    def _loader(self, dataset: GridCropDataset, sampler: Sampler[Any]) -> DataLoader[CropBatch]:
+        dataset.reading = Reading(self.num_workers)
+        self._reading.append(dataset.reading)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,  # by name: for prediction Lightning builds the loader anew and gives it again

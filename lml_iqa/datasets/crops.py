@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
+from lml_iqa.datasets.reading import Reading
 from lml_iqa.datasets.table import ImageTable
 from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions
 
@@ -46,6 +47,7 @@ class GridCropDataset(Dataset[CropBatch]):
         self.rows = rows
         self.crops = crops
         self.crop_size = crop_size
+        self.reading = Reading()  # of the data loader that has worker processes
         self._mos = table.scale.to_unit(table.scores).astype(np.float32)
 
     def __len__(self) -> int:
@@ -54,9 +56,13 @@ class GridCropDataset(Dataset[CropBatch]):
     def __getitem__(self, index: int) -> CropBatch:
         """Decode image ``rows[index]`` and cut its grid of crops."""
         row = int(self.rows[index])
-        image = pad_to(self.table.read(row), self.crop_size)
+        image = self._read(row)
         positions = grid_positions(image.shape[0], image.shape[1], self.crop_size, self.crops)
         return self._batch(row, cut_crops(image, positions, self.crop_size), positions)
+
+    def _read(self, row: int) -> NDArray[np.uint8]:
+        with self.reading(row):
+            return pad_to(self.table.read(row), self.crop_size)
 
     def _batch(self, row: int, crops: Tensor, positions: NDArray[np.int64]) -> CropBatch:
         return CropBatch(
@@ -87,7 +93,7 @@ class FixedRandomCropDataset(GridCropDataset):
     def __getitem__(self, index: int) -> CropBatch:
         """Decode image ``rows[index]`` and cut its crops."""
         row = int(self.rows[index])
-        image = pad_to(self.table.read(row), self.crop_size)
+        image = self._read(row)
         rng = np.random.default_rng([self.seed, row])
         positions = random_positions(image.shape[0], image.shape[1], self.crop_size, self.crops, rng)
         return self._batch(row, cut_crops(image, positions, self.crop_size), positions)
@@ -121,7 +127,7 @@ class RandomCropDataset(GridCropDataset):
         epoch, position = index
         row = int(self.rows[position])
         rng = np.random.default_rng([self.seed, epoch, row])
-        image = pad_to(self.table.read(row), self.crop_size)
+        image = self._read(row)
         positions = random_positions(image.shape[0], image.shape[1], self.crop_size, self.crops, rng)
         flips = rng.random(self.crops) < 0.5 if self.flip else None
         return self._batch(row, cut_crops(image, positions, self.crop_size, flips), positions)
@@ -143,24 +149,34 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         num_replicas: Number of processes.
         rank: Rank of this one.
         seed: Seed of the permutations.
+        done: What a run that is resumed has done: epochs, and batches of the next one. Nothing of it is served again.
     """
 
     def __init__(
-        self, dataset: Dataset[CropBatch], *, batch_size: int, num_replicas: int, rank: int, seed: int
+        self,
+        dataset: Dataset[CropBatch],
+        *,
+        batch_size: int,
+        num_replicas: int,
+        rank: int,
+        seed: int,
+        done: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, seed=seed)
         self.batch_size = batch_size
+        self.done = done
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Iterate over this process's share of the epoch's permutation."""
+        """Iterate over this process's share of what is left of the epoch's permutation."""
         images, batches = self._count()
-        order = torch.randperm(images, generator=torch.Generator().manual_seed(self.seed + self.epoch))
+        epoch, left_out = max((self.epoch, 0), self.done)
+        order = torch.randperm(images, generator=torch.Generator().manual_seed(self.seed + epoch))
         if batches:
             order = order[: batches * self.num_replicas * self.batch_size]
-            share = order.view(batches, self.num_replicas, self.batch_size)[:, self.rank].flatten()
+            share = order.view(batches, self.num_replicas, self.batch_size)[left_out:, self.rank].flatten()
         else:
             share = order.tensor_split(self.num_replicas)[self.rank]
-        return ((self.epoch, int(index)) for index in share.numpy())
+        return ((epoch, int(index)) for index in share.numpy())
 
     def __len__(self) -> int:
         images, batches = self._count()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,11 +36,12 @@ def protocol(arguments: Sequence[str]) -> int:
     given, fit = _parser().parse_known_args(arguments[0 if file is None else 1 :])
     try:
         content = {"protocol": "repeats"} if file is None else _read(file)
+        out = given.out or _own_folder(content, fit)
         if "parameters" in content:
-            return sweep(content, given.out, fit, given.jobs)
+            return sweep(content, out, fit, given.jobs)
         plan = read_plan(content, {"splits": given.splits, "best_on_test": given.best_on_test})
         splits = range(given.first, given.first + plan.splits)
-        return plan.run(given.out, splits, fit, given.jobs)
+        return plan.run(out, splits, fit, given.jobs)
     except OptionsError as error:
         print(f"error: {f'{file}: ' if file else ''}{error}", file=sys.stderr)
         return 2
@@ -70,6 +72,14 @@ def read_plan(content: Mapping[str, Any], override: Mapping[str, Any]) -> Repeat
     return plan
 
 
+def _own_folder(content: Mapping[str, Any], fit: Sequence[str]) -> Path:
+    """``runs/tid2013_repeats`` for ``--config configs/tid2013.yaml``; a sweep's own command names the configuration."""
+    given = " ".join([*map(str, content.get("command", [])), *fit])
+    config = re.search(r"--config[ =](\S+)", given)
+    kind = "sweep" if "parameters" in content else content.get("protocol")
+    return Path("runs", f"{Path(config[1]).stem}_{kind}" if config else str(kind))
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -83,7 +93,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lml-iqa protocol",
-        usage="lml-iqa protocol [FILE] --out DIR [--splits N] [--first N] [--jobs N] [--best_on_test] FIT_OPTIONS",
+        usage="lml-iqa protocol [FILE] [--out DIR] [--splits N] [--first N] [--jobs N] [--best_on_test] FIT_OPTIONS",
         description="Train and test on several splits, and tabulate. FILE says what table, as in configs/protocol: "
         "repeats (the default), few_labels or cross; options given here go before the file's. Or it is a wandb sweep, "
         "as in configs/sweep, whose grid is then run without a server. FIT_OPTIONS are those of `lml-iqa fit`, first "
@@ -92,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
         "done, 1 some failed, 2 wrong options or runs made with others in the folder, 3 another process is at some.",
         allow_abbrev=False,
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and tables")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the runs and tables; default: runs/SET_TABLE, after --config and FILE"
+    )
     parser.add_argument("--splits", type=int, help="how many; default: the file's, or 10")
     parser.add_argument(
         "--first", type=int, default=0, help="number of the first; for SLURM arrays; default: %(default)s"

@@ -72,7 +72,7 @@ class Run:
 
     def _call(self) -> bool:
         command = [sys.executable, "-m", "lml_iqa", *self.arguments]
-        last = self._newest("checkpoints/last.ckpt")
+        last = self._newest("checkpoints/last.ckpt", "checkpoints/interrupted.ckpt")
         if last is not None:
             command.append(f"--ckpt_path={last}")
         with self.log.open("a" if last is not None else "w", encoding="utf-8") as log:
@@ -83,9 +83,9 @@ class Run:
                 log.write(f"\nleft no {self.result}: trainer.callbacks needs lml_iqa.Report\n")
         return status == 0 and self.folder is not None
 
-    def _newest(self, file: str) -> Path | None:
+    def _newest(self, *files: str) -> Path | None:
         # Where a logger puts its runs below the run's folder is its own affair.
-        found = [path for path in (self.out / self.name).rglob(file)]
+        found = [path for file in files for path in (self.out / self.name).rglob(file)]
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 

@@ -193,6 +193,7 @@ class LMLTask(LightningModule):
         self.test_metrics = QualityMetrics()
         self.training_scale = ScoreScale("MOS", 0.0, 1.0)
         self.provenance: dict[str, Any] = {}
+        self._resumed_rng: dict[str, Tensor] | None = None
         if initial_weights is not None:
             self._start_from(initial_weights)
 
@@ -219,6 +220,14 @@ class LMLTask(LightningModule):
     def on_fit_start(self) -> None:
         """Silence advice that does not apply: the losses are logged as means over all processes."""
         warnings.filterwarnings("ignore", r"It is recommended to use `self.log\('train/", PossibleUserWarning)
+
+    def on_train_start(self) -> None:
+        """Draw on from where a resumed run stood: what stochastic depth drops is the same as without a break."""
+        if self._resumed_rng is not None:
+            torch.set_rng_state(self._resumed_rng["cpu"].cpu())
+            if self.device.type == "cuda" and "cuda" in self._resumed_rng:
+                torch.cuda.set_rng_state(self._resumed_rng["cuda"].cpu(), self.device)
+            self._resumed_rng = None
 
     def training_step(self, batch: CropBatch, batch_idx: int) -> Tensor:
         """Total loss of a batch; each term is logged before its weight."""
@@ -326,6 +335,7 @@ class LMLTask(LightningModule):
         checkpoint["lml_iqa"] = {
             "scale": dataclasses.asdict(self.training_scale),
             "provenance": self.provenance,
+            "rng": self._random_state(),
         }
         checkpoint["hyper_parameters"] = {**checkpoint.get("hyper_parameters", {}), "pretrained": False}
 
@@ -333,6 +343,7 @@ class LMLTask(LightningModule):
         """Restore what the scores mean."""
         self.training_scale = ScoreScale(**checkpoint["lml_iqa"]["scale"])
         self.provenance = checkpoint["lml_iqa"]["provenance"]
+        self._resumed_rng = checkpoint["lml_iqa"].get("rng")
 
     @property
     def _data(self) -> IQADataModule | None:
@@ -357,6 +368,13 @@ class LMLTask(LightningModule):
             positions=batch["positions"],
             image_id=batch["image_id"],
         )
+
+    def _random_state(self) -> dict[str, Tensor]:
+        """State of torch's generators, which alone training draws from; all processes' are alike."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
 
     def _log_metrics(self, part: str, metrics: QualityMetrics) -> None:
         self.log_dict({f"{part}/{name}": value for name, value in metrics.compute().items()}, sync_dist=True)

@@ -14,6 +14,8 @@ from data.benchmarks import LAYOUTS
 from filelock import FileLock
 
 from lml_iqa.protocol.command import protocol
+from lml_iqa.protocol.few_labels import FewLabels
+from lml_iqa.protocol.repeats import Repeats
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -163,3 +165,13 @@ def test_wrong_options_are_told_before_anything_runs(fit, tmp_path, capsys):
     assert stop.value.code == 2
     assert "model.lr" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_folder_is_named_after_configuration_and_table(monkeypatch, tmp_path):
+    seen = []
+    for plan in (Repeats, FewLabels):
+        monkeypatch.setattr(plan, "run", lambda self, out, *rest: seen.append(out) or 0)
+    assert protocol(["--config", "configs/tid2013.yaml", "--splits", "10"]) == 0
+    (tmp_path / "labels.yaml").write_text("protocol: few_labels\n")
+    assert protocol([str(tmp_path / "labels.yaml"), "--config=configs/livec.yaml"]) == 0
+    assert seen == [Path("runs/tid2013_repeats"), Path("runs/livec_few_labels")]
