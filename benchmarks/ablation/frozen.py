@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
-from rows import HERE, read_rows
+from rows import HERE, Row, read_rows
 from run import development_split
 from torch.utils.data import DataLoader, Dataset
 
@@ -71,10 +71,13 @@ def encode(args: argparse.Namespace, table: ImageTable, rows: np.ndarray) -> tor
 
 
 class EncodedCrops(Dataset):
-    """Encoded crops of some images: CROPS of the random ones, drawn anew each epoch, or the grid."""
+    """Encoded crops of some images: some of the random ones, drawn anew each epoch, or the grid."""
 
-    def __init__(self, tokens: dict[int, torch.Tensor], mos: np.ndarray, rows: np.ndarray, seed: int | None) -> None:
+    def __init__(
+        self, tokens: dict[int, torch.Tensor], mos: np.ndarray, rows: np.ndarray, seed: int | None, crops: int = CROPS
+    ) -> None:
         self.tokens, self.mos, self.rows, self.seed = tokens, torch.from_numpy(mos).float(), rows, seed
+        self.crops = crops
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -85,17 +88,18 @@ class EncodedCrops(Dataset):
         else:
             epoch, position = index
             row = int(self.rows[position])
-            crops = np.random.default_rng([self.seed, epoch, row]).choice(RANDOM, CROPS, replace=False)
+            crops = np.random.default_rng([self.seed, epoch, row]).choice(RANDOM, self.crops, replace=False)
         positions = torch.zeros(len(crops), 2, dtype=torch.int64)
         return {"crops": self.tokens[row][crops], "mos": self.mos[row], "image_id": row, "positions": positions}
 
 
-def train(args: argparse.Namespace, options: dict[str, object], seed: int, encoded: EncodedCrops) -> LMLTask:
+def train(args: argparse.Namespace, row: Row, seed: int, encoded: EncodedCrops) -> LMLTask:
     seed_everything(seed, verbose=False)
-    task = make_task(args, options)
+    task = make_task(args, row.options)
     task.pair.student.backbone.forward = lambda x: Encoding(x.float(), x.float().mean(dim=1), None)  # the teacher's too
-    sampler = EpochSampler(encoded, num_replicas=1, rank=0, shuffle=True, seed=seed)
-    make_trainer().fit(task, DataLoader(encoded, batch_size=BATCH, sampler=sampler, drop_last=True))
+    batch = row.data.get("batch_size", BATCH)
+    sampler = EpochSampler(encoded, batch_size=batch, num_replicas=1, rank=0, seed=seed)
+    make_trainer().fit(task, DataLoader(encoded, batch_size=batch, sampler=sampler))
     return task
 
 
@@ -137,7 +141,8 @@ def main() -> None:
             results = {name: args.out / name / f"seed{seed}" / "metrics.json" for name in (row.name, *row.rescored)}
             if all(path.exists() for path in results.values()):
                 continue
-            task = train(args, row.options, seed, EncodedCrops(tokens, mos, split.train, seed))
+            crops = row.data.get("crops", CROPS)
+            task = train(args, row, seed, EncodedCrops(tokens, mos, split.train, seed, crops))
             for name, path in results.items():
                 task.hparams.update(row.rescored.get(name, {}))
                 (metrics,) = make_trainer().test(task, testing, verbose=False)

@@ -16,11 +16,13 @@ class Row:
     Attributes:
         name: Its name.
         options: Options of the model that differ from the configuration.
+        data: Options of the data module that do.
         rescored: Rows that differ from it in evaluation only, with the options they change.
     """
 
     name: str
     options: dict[str, Any]
+    data: dict[str, int]
     rescored: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -35,6 +37,7 @@ def read_rows(names: list[str] | None = None) -> list[Row]:
         Row(
             name,
             given[name].get("options", {}),
+            given[name].get("data", {}),
             {other: given[other].get("options", {}) for other in names if given[other].get("of") == name},
         )
         for name in trained

@@ -36,6 +36,7 @@ def train_and_rescore(row: Row, seed: int, args: argparse.Namespace) -> list[boo
     command = ["fit", *(f"--config={config}" for config in args.config), f"--data.root={args.root}"]
     command += [f"--seed_everything={seed}", f"--data.split={args.out / f'split{seed}.json'}"]
     command += [f"--model.{name}={value}" for name, value in row.options.items()]
+    command += [f"--data.{name}={value}" for name, value in row.data.items()]
     done = [run(row.name, seed, args, [*command, *args.more])]
     if not done[0]:
         return done
