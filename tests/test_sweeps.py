@@ -18,6 +18,7 @@ from data.benchmarks import LAYOUTS
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args, load_sweep_config
 
 from lml_iqa.cli import main
+from lml_iqa.protocol.repeats import Repeats
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = sorted((ROOT / "configs" / "sweep").glob("*.yaml"))
@@ -35,6 +36,7 @@ TINY = [
     "--data.batch_size=4",
     "--data.num_workers=0",
 ]
+AGENTS = ROOT / "configs" / "protocol" / "agents.yaml"
 every_sweep = pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 
 
@@ -87,9 +89,11 @@ def option(config, name):
     return reduce(lambda part, key: part[key] if key in part else part["init_args"][key], name.split("."), config)
 
 
-@every_sweep
+@pytest.mark.parametrize("path", [*SWEEPS, AGENTS], ids=lambda path: path.stem)
 def test_wandb_accepts_the_file(path):
-    schema = pytest.importorskip("sweeps.config", reason="wandb's schema: pip install --no-deps sweeps jsonref")
+    schema = pytest.importorskip(
+        "sweeps.config", reason="wandb's schema: pip install --no-deps sweeps jsonref; pip install jsonschema"
+    )
     sweep = load_sweep_config(str(path))
     assert schema.schema_violations_from_proposed_config(sweep) == []
     sweep["parameters"]["model.lr"] = {"distribution": "log_uniform_values", "min": 0, "max": 1.0}
@@ -250,3 +254,17 @@ def test_a_run_with_tensorboard_leaves_what_others_leave(csv_run, biq2021_root, 
     assert list(run.glob("events.out.tfevents.*"))
     logged = yaml.safe_load((run / "hparams.yaml").read_text())
     assert logged["config"] == yaml.safe_load((run / "config.yaml").read_text())
+
+
+def test_agents_share_the_splits_of_a_table(monkeypatch):
+    monkeypatch.setenv("TID2013_ROOT", "somewhere")
+    sweep = load_sweep_config(str(AGENTS))
+    seen = []
+    monkeypatch.setattr(Repeats, "run", lambda self, out, splits, fit, jobs: seen.append((out, *splits, *fit)) or 0)
+    for drawn in draws(sweep):
+        _, program, *arguments = command_line(sweep, drawn)
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert (program, stop.value.code) == ("lml-iqa", 0)
+    options = ("--config=configs/tid2013.yaml", "--data.root=somewhere")
+    assert seen == [(Path("runs/tid2013_repeats"), n, *options) for n in range(10)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -72,10 +73,11 @@ class ResumePoint(Callback):
         """
         if batch_idx % trainer.accumulate_grad_batches or getattr(trainer, "fast_dev_run", False):
             return
-        agree = trainer.strategy.reduce_boolean_decision
-        leave = agree(self._asked is not None, all=False)
-        if not leave and not agree(time.monotonic() - self._saved >= 60 * self.every_minutes, all=False):
+        any_process = partial(trainer.strategy.reduce_boolean_decision, all=False)
+        due = time.monotonic() - self._saved >= 60 * self.every_minutes
+        if not any_process(due or self._asked is not None):
             return
+        leave = any_process(self._asked is not None)
         path = trainer.strategy.broadcast(run_folder(trainer) / "checkpoints" / "interrupted.ckpt")
         trainer.save_checkpoint(path)
         self._saved = time.monotonic()
