@@ -81,6 +81,9 @@ def carry_out(runs: Mapping[str, Run], jobs: int) -> Outcome:
             print(f"{name} failed: {run.failure()} (all of it: {run.log})", file=sys.stderr)
         else:
             take(run, name, outcome)
+    for name in [name for name in outcome.elsewhere if runs[name].folder is not None]:
+        outcome.elsewhere.remove(name)  # finished meanwhile: whoever ends last sees every run
+        take(runs[name], name, outcome)
     if outcome.elsewhere:
         print(f"another process is still at {', '.join(outcome.elsewhere)}; the same command makes the table then")
     return outcome

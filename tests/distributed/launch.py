@@ -23,6 +23,7 @@ def options(root, folder, *more):
         *(f"--trainer.logger.init_args.save_dir={folder}", *more),
         # Of the last epoch: last.ckpt is of the last that was the best so far.
         *("--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.filename=end"),
+        "--trainer.callbacks.enable_version_counter=false",
     ]
 
 

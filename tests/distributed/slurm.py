@@ -1,0 +1,189 @@
+"""A SLURM of our own on this machine: one node of two CPUs, with its own key, ports, sockets and files."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from lightning.pytorch import Callback
+
+TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
+PATIENCE = 600  # seconds that anything may take on a busy machine
+GOING_ON = {"PENDING", "RUNNING", "COMPLETING", "REQUEUED"}
+# cred_expire is also how long a job that was requeued has to wait.
+CONF = """
+ClusterName=lml
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.sock,cred_expire=5
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=1
+MpiDefault=none
+MailProg=/bin/true
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+ReturnToService=2
+KillWait=5
+NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE
+"""
+
+
+def lacking():
+    """Why no SLURM can run here; empty where it can."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        return f"no {', '.join(missing)} here: apt-get install slurm-wlm munge"
+    return "" if os.geteuid() == 0 else "SLURM's daemons need root"
+
+
+def wait_for(condition, what, patience=PATIENCE):
+    """Wait until ``condition()``.
+
+    Raises:
+        TimeoutError: It took too long.
+    """
+    end = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {patience} s")
+        time.sleep(0.1)
+
+
+class Slurm:
+    """Starts the daemons, and speaks to them; nothing else on the machine notices."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+        self._daemons = []
+
+    def __call__(self, *command, environment=None):
+        """Output of one of SLURM's commands."""
+        variables = {**self.environment, **(environment or {})}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
+        return done.stdout.strip()
+
+    def job(self, number):
+        """What SLURM knows of a job."""
+        fields = self("scontrol", "show", "job", "--oneliner", number).split()
+        return dict(field.split("=", 1) for field in fields if "=" in field)
+
+    def until(self, condition, number):
+        """Wait for what a job does.
+
+        Raises:
+            RuntimeError: It ended without.
+        """
+        wait_for(lambda: condition() or self.job(number)["JobState"] not in GOING_ON, f"job {number}")
+        if not condition():
+            raise RuntimeError(f"job {number} ended as {self.job(number)['JobState']}")
+
+    def end(self, number):
+        """Wait for the end of a job; what SLURM knows of it then."""
+        wait_for(lambda: self.job(number)["JobState"] not in GOING_ON, f"end of job {number}")
+        return self.job(number)
+
+    def start(self):
+        """Return when the node is ready for jobs."""
+        key = self.folder / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        host = socket.gethostname().split(".")[0]
+        conf = CONF.format(folder=self.folder, host=host, ports=free_ports(2))
+        (self.folder / "slurm.conf").write_text(conf)
+        for name in ("state", "spool"):
+            (self.folder / name).mkdir()
+        files = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "pid", "seed", "log")]
+        self._daemon("munged", "--foreground", "--force", f"--socket={self.folder}/munge.sock", *files)
+        wait_for((self.folder / "munge.sock").exists, "munged")
+        self._daemon("slurmctld", "-D")
+        self._daemon("slurmd", "-D")
+        wait_for(self._ready, "slurmctld and slurmd")
+
+    def stop(self):
+        """End all jobs, then the daemons."""
+        with contextlib.suppress(RuntimeError, TimeoutError):  # where it never started
+            self("scancel", "--user=root")
+            wait_for(lambda: not self("squeue", "--noheader"), "end of the jobs")
+        for daemon in reversed(self._daemons):
+            daemon.terminate()
+            try:
+                daemon.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+
+    def _daemon(self, *command):
+        with (self.folder / f"{command[0]}.out").open("w") as log:
+            self._daemons.append(
+                subprocess.Popen(
+                    command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                )
+            )
+
+    def _ready(self):
+        for daemon in self._daemons:
+            if daemon.poll() is not None:
+                raise RuntimeError((self.folder / f"{daemon.args[0]}.out").read_text())
+        with contextlib.suppress(RuntimeError):  # not listening yet
+            return self("sinfo", "--noheader", "--format=%T") == "idle"
+        return False
+
+
+def free_ports(count):
+    """Ports that nobody listens at."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def private_slurm():
+    """A SLURM that lives as long as the context."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm", dir="/tmp"))  # short: a socket's path has 107 characters at most
+    folder.chmod(0o755)
+    slurm = Slurm(folder)
+    try:
+        slurm.start()
+        yield slurm
+    finally:
+        slurm.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Hold(Callback):
+    """Holds the first part of a job before its 8th step until SIGUSR1 has come, and writes that it waits."""
+
+    STEPS = 7
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step != self.STEPS or "SLURM_RESTART_COUNT" in os.environ:
+            return
+        came = []
+        leave = signal.getsignal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, lambda *arguments: (leave(*arguments), came.append(True)))
+        (self.folder / f"held.{trainer.global_rank}").touch()
+        wait_for(lambda: came, "SIGUSR1")
