@@ -8,11 +8,14 @@ or, on clean photographs distorted in TID2013's ways, tested on photographs neve
     python benchmarks/ablation/frozen.py --root KODAK24 --set synthetic --config configs/quickstart.yaml \
         --out runs/frozen_kodak --pretrained WEIGHTS
 
+or, with ``--short_side 256``, on smaller copies of the photographs, of which a crop shows more.
+
 Task, losses, optimiser and splits are those of `run.py`; only the encoder's answers are kept. Finished runs are not run
 again.
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -27,9 +30,10 @@ from rows import HERE, Row, read_rows
 from run import development_split
 from torch.utils.data import DataLoader, Dataset
 
-from lml_iqa import LMLTask, Split, SyntheticDataModule, make_split, read_image
+from lml_iqa import LMLTask, Split, SyntheticDataModule, make_split
 from lml_iqa.datasets import BIQ2021, ImageTable
 from lml_iqa.datasets.crops import EpochSampler
+from lml_iqa.datasets.resized import ResizedImages
 from lml_iqa.models.backbone import Encoding
 from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions
 
@@ -46,6 +50,8 @@ def load(args: argparse.Namespace) -> tuple[ImageTable, np.ndarray, Callable[[in
     """The set, those of its images that may be used, and the split of a seed."""
     if args.set == "BIQ2021":
         table = BIQ2021(args.root).load()
+        if args.short_side:
+            table = dataclasses.replace(table, resized=ResizedImages(args.short_side, args.out / "resized"))
         return table, np.flatnonzero(table.parts == "train"), lambda seed: development_split(table, seed)
     table = SyntheticDataModule(args.root).table
     return table, np.arange(len(table)), lambda seed: make_split(table, rule="reference", seed=seed)
@@ -57,7 +63,7 @@ def encode(args: argparse.Namespace, table: ImageTable, rows: np.ndarray) -> tor
     network = make_task(args, {}).eval().pair.student
     tokens, start = [], time.monotonic()
     for done, row in enumerate(rows):
-        image, rng = pad_to(read_image(table.path(row)), SIZE), np.random.default_rng(row)
+        image, rng = pad_to(table.read(row), SIZE), np.random.default_rng(row)
         positions = [
             random_positions(*image.shape[:2], SIZE, RANDOM, rng),
             grid_positions(*image.shape[:2], SIZE, GRID),
@@ -120,6 +126,7 @@ def main() -> None:
     parser.add_argument(
         "--config", type=Path, default=HERE.parents[1] / "configs/biq2021.yaml", help="options of model"
     )
+    parser.add_argument("--short_side", type=int, help="of BIQ2021's photographs in pixels; default: as they are")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--pretrained", default="packaged", help="weights of the encoder; default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])

@@ -49,13 +49,17 @@ def sweep(content: Mapping[str, Any], out: Path, more: Sequence[str], jobs: int)
     found: dict[str, float] = {}
     failures: dict[str, str] = {}
     elsewhere = []
+    states = {}
     for run, state in do_all(list(runs), jobs):
         print(f"{run.name} ({', '.join(f'{k} {v}' for k, v in runs[run].items())}): {state}", flush=True)
-        value = best_of(run, metric) if state == "done" else math.nan
-        if state == "elsewhere":
-            elsewhere.append(run.name)
-        elif math.isfinite(value):
+        states[run] = state
+    for run, state in states.items():
+        done = state == "done" or (state == "elsewhere" and run.folder is not None)  # it was finished meanwhile
+        value = best_of(run, metric) if done else math.nan
+        if math.isfinite(value):
             found[run.name] = value
+        elif state == "elsewhere" and not done:
+            elsewhere.append(run.name)
         else:
             failures[run.name] = run.failure() if state == "failed" else f"{metric} is NaN, or chose no checkpoint"
             print(f"{run.name} failed: {failures[run.name]} (all of it: {run.log})", file=sys.stderr)
