@@ -14,6 +14,7 @@ from lml_iqa.datamodules.benchmarks import (
     TID2013DataModule,
 )
 from lml_iqa.datamodules.folder import FolderDataModule
+from lml_iqa.datamodules.shards import ShardsDataModule
 from lml_iqa.datamodules.synthetic import SyntheticDataModule
 from lml_iqa.datamodules.table import TableDataModule
 
@@ -29,6 +30,7 @@ __all__ = [
     "LIVECDataModule",
     "LIVEDataModule",
     "SPAQDataModule",
+    "ShardsDataModule",
     "SyntheticDataModule",
     "TID2013DataModule",
     "TableDataModule",

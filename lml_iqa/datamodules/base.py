@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import gc
 import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -289,6 +290,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_share_memory,
             generator=torch.Generator().manual_seed(0),  # workers' base seed: leave the run's own generator alone
         )
 
@@ -298,3 +300,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
 
     def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
+
+
+def _share_memory(worker: int) -> None:
+    """Keep the garbage collector of a worker off what it shares with the main process: looking at it copies it."""
+    gc.freeze()

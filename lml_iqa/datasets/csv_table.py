@@ -8,7 +8,7 @@ import numpy as np
 
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.files import CaseFolder, find_root, match_files
-from lml_iqa.datasets.ratings import parse_numbers, read_columns
+from lml_iqa.datasets.ratings import parse_numbers, read_arrays
 from lml_iqa.datasets.table import ImageTable, ScoreScale
 
 
@@ -47,7 +47,7 @@ def load_csv_table(
     folder = find_root(root, "table")
     file = folder / labels if (folder / labels).exists() else Path(labels)
     columns = [c for c in (path_column, score_column, reference_column, split_column) if c is not None]
-    table = read_columns(file, columns)
+    table = read_arrays(file, columns)
     scores = parse_numbers(file, score_column, table[score_column], table[path_column])
     low = float(scores.min()) if low is None else low
     high = float(scores.max()) if high is None else high
@@ -62,7 +62,7 @@ def load_csv_table(
         files=match_files(CaseFolder(folder), table[path_column], listed_in=str(file)),
         scores=scores,
         scale=ScoreScale("MOS" if higher_is_better else "DMOS", low, high, higher_is_better),
-        references=np.array(table[reference_column]) if reference_column is not None else None,
-        parts=np.array(table[split_column]) if split_column is not None else None,
+        references=table[reference_column] if reference_column is not None else None,
+        parts=table[split_column] if split_column is not None else None,
         source=f"{file.name}, column {score_column!r}",
     )

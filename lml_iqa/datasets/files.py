@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lml_iqa.datasets.columns import BLOCK, TextColumn
 from lml_iqa.datasets.errors import DatasetError, first_few
 
 
@@ -101,7 +102,7 @@ class CaseFolder:
         return self._listings[directory]
 
 
-def match_files(folder: CaseFolder, names: Iterable[str], *, listed_in: str) -> NDArray[np.str_]:
+def match_files(folder: CaseFolder, names: Sequence[str] | NDArray[np.str_], *, listed_in: str) -> NDArray[np.str_]:
     """Match the names of a label list to the files on disk.
 
     Args:
@@ -116,18 +117,25 @@ def match_files(folder: CaseFolder, names: Iterable[str], *, listed_in: str) -> 
         DatasetError: A listed file does not exist, points outside the folder, or is one of several that differ only by
             case.
     """
-    names = list(names)
-    outside = [name for name in names if ".." in name.split("/") or Path(name).is_absolute()]
-    if outside:
-        raise DatasetError(f"{listed_in}: {outside[0]!r} points outside the data set; list paths below {folder.root}")
-    try:
-        found = [folder.find_file(name) for name in names]
-    except DatasetError as error:
-        raise DatasetError(f"{listed_in}: {error}") from error
-    missing = [name for name, path in zip(names, found, strict=True) if path is None]
+    names = np.asarray(names, dtype=np.str_)
+    found = TextColumn(len(names))
+    missing: list[str] = []
+    for start in range(0, len(names), BLOCK):
+        block: list[str] = names[start : start + BLOCK].tolist()
+        outside = [name for name in block if ".." in name.split("/") or Path(name).is_absolute()]
+        if outside:
+            raise DatasetError(
+                f"{listed_in}: {outside[0]!r} points outside the data set; list paths below {folder.root}"
+            )
+        try:
+            paths = [folder.find_file(name) for name in block]
+        except DatasetError as error:
+            raise DatasetError(f"{listed_in}: {error}") from error
+        missing += [name for name, path in zip(block, paths, strict=True) if path is None]
+        found.extend([path or "" for path in paths])
     if missing:
         raise DatasetError(
             f"{listed_in} lists {len(missing)} of {len(names)} images that are not in {folder.root}: "
             f"{first_few(missing)}; unpack the data set again, or remove their rows"
         )
-    return np.array(found, dtype=np.str_)
+    return found.array()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from lml_iqa.datasets.errors import ImageReadError
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path, content: BinaryIO | None = None) -> NDArray[np.uint8]:
     """Decode an image file to 8-bit RGB, as a viewer would show it.
 
     The EXIF orientation is applied; grey becomes three equal channels; a palette is looked up; 16-bit grey is scaled
@@ -21,6 +22,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
     Args:
         path: Any file that Pillow reads (BMP included, which torchvision's decoder does not read).
+        content: What is in the file, where it does not lie on disk by itself; ``path`` is then its name in messages.
 
     Returns:
         (H, W, 3) uint8 array, RGB.
@@ -29,7 +31,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         ImageReadError: The file is missing, is no image, is cut off or corrupt, is larger than Pillow's safety limit,
             or holds numbers with no known black and white (floating point, 32-bit integers).
     """
-    with _readable(path), Image.open(path) as opened:
+    with _readable(path), Image.open(path if content is None else content) as opened:
         image = ImageOps.exif_transpose(opened)
         # Transposing forgets the format.
         return np.asarray(_to_rgb(image, opened.format, path))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lml_iqa.datasets.columns import BLOCK, TextColumn
 from lml_iqa.datasets.errors import DatasetError
 
 
@@ -21,6 +23,25 @@ def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         DatasetError: The file is missing or no UTF-8 text, lacks a column or has a row without a value in one.
     """
+    return by_name(path, columns, list(_read_rows(path, columns)))
+
+
+def read_arrays(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+    """As :func:`read_columns`, for files of millions of rows: arrays, and never a Python object for every row."""
+    rows = _read_rows(path, columns)
+    block = list(islice(rows, BLOCK))
+    by_name(path, columns, block)  # refuses a file without rows
+    with path.open("rb") as file:
+        lines = 1 + sum(chunk.count(b"\n") + chunk.count(b"\r") for chunk in iter(lambda: file.read(1 << 20), b""))
+    texts = [TextColumn(lines) for _ in columns]
+    while block:
+        for text, cells in zip(texts, zip(*block, strict=True), strict=True):
+            text.extend(cells)
+        block = list(islice(rows, BLOCK))
+    return {name: text.array() for name, text in zip(columns, texts, strict=True)}
+
+
+def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -31,7 +52,6 @@ def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
                     f"{path}: no column {missing[0]!r}, only {header}; rename it, or name the one to use"
                 )
             places = [header.index(name) for name in columns]
-            rows: list[list[str]] = []
             for line in reader:
                 if not any(cell.strip() for cell in line):
                     continue
@@ -42,14 +62,13 @@ def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
                         f"{path}, line {reader.line_num}: no value in column {empty!r} ({', '.join(line)}); "
                         "fill it in or remove the row"
                     )
-                rows.append(cells)
+                yield cells
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror}); give the path of the label file") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: not UTF-8 text; save the label file as CSV in UTF-8") from error
     except csv.Error as error:
         raise DatasetError(f"{path}: not CSV ({error}); look for a quotation mark that is never closed") from error
-    return by_name(path, columns, rows)
 
 
 def read_header(path: Path) -> list[str]:
@@ -105,7 +124,9 @@ def by_name(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
     return {name: [row[i] for row in rows] for i, name in enumerate(columns)}
 
 
-def parse_numbers(path: Path, column: str, texts: Sequence[str], rows: Sequence[str]) -> NDArray[np.float64]:
+def parse_numbers(
+    path: Path, column: str, texts: Sequence[str] | NDArray[np.str_], rows: Sequence[str] | NDArray[np.str_]
+) -> NDArray[np.float64]:
     """Turn a column into finite float64 numbers.
 
     Args:
@@ -125,7 +146,8 @@ def parse_numbers(path: Path, column: str, texts: Sequence[str], rows: Sequence[
             numbers[i] = np.nan
         if not np.isfinite(numbers[i]):
             raise DatasetError(
-                f"{path}: {text!r} in column {column!r} of {rows[i]!r} is no finite number; correct or remove the row"
+                f"{path}: {str(text)!r} in column {column!r} of {str(rows[i])!r} is no finite number; "
+                "correct or remove the row"
             )
     return numbers
 

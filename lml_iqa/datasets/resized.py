@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,17 @@ class ResizedImages:
             status = source.stat()
         except (OSError, RuntimeError):  # RuntimeError: symbolic links in a circle
             return shrink(read_image(path), self.short_side)  # says what is wrong with the source
-        origin = f"{_RECIPE} {self.short_side} {status.st_size} {status.st_mtime_ns} {source}"
+        return self.keep(f"{status.st_size} {status.st_mtime_ns} {source}", path, lambda: read_image(path))
+
+    def keep(self, identity: str, path: Path, decode: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """As :meth:`read`, for an image that comes from anywhere.
+
+        Args:
+            identity: What is another for another image, and for the same one changed.
+            path: Its name in messages.
+            decode: Gives the image, where there is no copy.
+        """
+        origin = f"{_RECIPE} {self.short_side} {identity}"
         key = hashlib.sha256(os.fsencode(origin)).hexdigest()
         copy = self.cache.expanduser() / key[:2] / f"{key}.png"
         try:
@@ -71,7 +82,7 @@ class ResizedImages:
                     return read_image(copy)
                 except ImageReadError as error:
                     _log.warning("the resized copy of %s is damaged and made anew: %s", path, error)
-            image = read_image(path)
+            image = decode()
             smaller = shrink(image, self.short_side)
             if smaller is not image:
                 _write(smaller, copy)

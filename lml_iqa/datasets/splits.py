@@ -21,6 +21,9 @@ of ``official``, ``reference``, ``random``. ``whole`` is for testing a model tha
 the test part."""
 
 
+_PARTS = ("train", "val", "test")
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Row numbers of the three parts of a table.
@@ -41,14 +44,13 @@ class Split:
     seed: int
     data_digest: str
 
-    def ids(self, table: ImageTable) -> dict[str, list[str]]:
-        """Sorted ids of the images in each part."""
-        return {part: sorted(table.ids[getattr(self, part)].tolist()) for part in ("train", "val", "test")}
-
     def digest(self, table: ImageTable) -> str:
         """SHA-256 (hex) over which images lie in which part, whatever the rule that made it and the row order."""
-        lines = [f"{part}\t{name}\n" for part, names in self.ids(table).items() for name in names]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        hasher = hashlib.sha256()
+        for part in _PARTS:
+            for names in table.sorted_ids(getattr(self, part)):
+                hasher.update("".join(f"{part}\t{name}\n" for name in names).encode())
+        return hasher.hexdigest()
 
     def save(self, path: str | Path, table: ImageTable) -> None:
         """Write the split as JSON: the ids of each part, with rule, seed, and hashes of the data and of the parts."""
@@ -59,7 +61,16 @@ class Split:
             "data_sha256": self.data_digest,
             "split_sha256": self.digest(table),
         }
-        Path(path).write_text(json.dumps({**head, **self.ids(table)}, indent=1) + "\n", encoding="utf-8")
+        with Path(path).open("w", encoding="utf-8") as file:
+            file.write(json.dumps(head, indent=1).removesuffix("\n}"))
+            for part in _PARTS:
+                file.write(f',\n "{part}": [')
+                comma = ""
+                for names in table.sorted_ids(getattr(self, part)):
+                    file.write(comma + ",".join(f"\n  {json.dumps(name)}" for name in names))
+                    comma = ","
+                file.write("\n ]")
+            file.write("\n}\n")
 
     @classmethod
     def load(cls, path: str | Path, table: ImageTable) -> Split:
@@ -72,7 +83,7 @@ class Split:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             digest, rule, seed = content["data_sha256"], content["rule"], int(content["seed"])
-            parts = {part: np.array(list(content[part]), dtype=np.str_) for part in ("train", "val", "test")}
+            parts = {part: np.array(list(content.pop(part)), dtype=np.str_) for part in _PARTS}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(
                 f"{path}: not a split file ({error!r}); give one that a run saved as split.json"
@@ -82,15 +93,18 @@ class Split:
                 f"{path}: made for other data (hash {digest[:12]}, this {table.name} has {table.digest()[:12]}); "
                 "use the label file and images it was made for, or make a new split"
             )
-        listed = np.concatenate(list(parts.values()))
         edited = DatasetError(
             f"{path}: edited by hand: a part is empty, or an image stands twice, elsewhere or is none of {table.name}; "
             "use the file as a run saved it, or make a new split"
         )
-        if len(np.unique(listed)) != len(listed) or not np.isin(listed, table.ids).all():
+        rows = {}
+        for part, names in parts.items():
+            places = np.searchsorted(table.ids, names, sorter=table.order).clip(max=len(table) - 1)
+            rows[part] = np.sort(table.order[places])
+            if (table.ids[table.order[places]] != names).any():
+                raise edited
+        if np.bincount(np.concatenate(list(rows.values())), minlength=1).max() > 1:
             raise edited
-        order = np.argsort(table.ids)
-        rows = {p: np.sort(order[np.searchsorted(table.ids, ids, sorter=order)]) for p, ids in parts.items()}
         split = cls(**rows, rule=rule, seed=seed, data_digest=digest)
         # Files of before had no hash of the parts.
         if not len(split.test) or content.get("split_sha256", split.digest(table)) != split.digest(table):
@@ -134,7 +148,7 @@ def make_split(
     if rule == "reference" and table.references is None:
         raise DatasetError(f"{table.name} names no reference images; use split: random")
 
-    groups = table.references if table.references is not None and rule != "random" else table.ids
+    groups = _groups(table, rule)
     rng = np.random.default_rng(seed)
     nothing = np.zeros(len(table), dtype=bool)
     if rule == "whole":
@@ -151,8 +165,9 @@ def make_split(
         if table.references is not None:
             torn = np.intersect1d(groups[test], groups[train | val])
             if len(torn):
+                name = str(table.references[groups == torn[0]][0])
                 raise DatasetError(
-                    f"{table.name} ({table.source}): images of reference {torn[0]!r} stand in the test part and in "
+                    f"{table.name} ({table.source}): images of reference {name!r} stand in the test part and in "
                     "another one, which leaks; move them to one part, or use split: reference"
                 )
     else:
@@ -194,18 +209,27 @@ def thin_out(split: Split, table: ImageTable, fraction: float) -> Split:
         raise DatasetError(f"train_fraction={fraction} must lie above 0 and up to 1")
     if fraction == 1:
         return split
-    groups = (table.references if table.references is not None and split.rule != "random" else table.ids)[split.train]
+    groups = _groups(table, split.rule)[split.train]
     order = np.random.default_rng(split.seed).permutation(np.unique(groups))
     kept = order[: max(1, round(fraction * len(order)))]
     return dataclasses.replace(split, train=split.train[np.isin(groups, kept)])
 
 
+def _groups(table: ImageTable, rule: str) -> NDArray[np.int64]:
+    """(n,) place of each row's group (clean photograph, or single image) in the sorted names of all groups."""
+    if table.references is not None and rule != "random":
+        return np.unique(table.references, return_inverse=True)[1]
+    places = np.empty(len(table), dtype=np.int64)
+    places[table.order] = np.arange(len(table))
+    return places
+
+
 def _draw(
-    groups: NDArray[np.str_], candidates: NDArray[np.bool_], fraction: float, rng: np.random.Generator
+    groups: NDArray[np.int64], candidates: NDArray[np.bool_], fraction: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Draw whole groups among the candidate rows: at least one, never all of them."""
-    names = np.unique(groups[candidates])  # np.unique sorts
-    count = min(max(1, round(fraction * len(names))), len(names) - 1)
-    chosen = rng.permutation(names)[:count]
+    present = np.flatnonzero(np.bincount(groups[candidates]))  # sorted
+    count = min(max(1, round(fraction * len(present))), len(present) - 1)
+    chosen = rng.permutation(present)[:count]
     drawn: NDArray[np.bool_] = candidates & np.isin(groups, chosen)
     return drawn

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lml_iqa.datasets.columns import BLOCK
 from lml_iqa.datasets.errors import DatasetError, first_few
 from lml_iqa.datasets.images import read_image
 from lml_iqa.datasets.resized import ResizedImages
+
+if TYPE_CHECKING:
+    from lml_iqa.datasets.shards import Shards
 
 Scores = TypeVar("Scores", NDArray[np.float64], Tensor)
 
@@ -71,6 +79,7 @@ class ImageTable:
             from and stored with. Default ``files``.
         resized: Where images are brought to a smaller size before anything else sees them; None to take them as they
             are.
+        shards: Where the images lie if not in ``root``: packed into large files.
         source: Which layout and label file the table was read from; travels into logs and checkpoints.
         rated: False for images that nobody rated, which can only be scored; their ``scores`` are NaN.
 
@@ -90,6 +99,7 @@ class ImageTable:
     parts: NDArray[np.str_] | None = None
     ids: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_), kw_only=True)
     resized: ResizedImages | None = field(default=None, kw_only=True)
+    shards: Shards | None = field(default=None, kw_only=True)
     source: str = field(default="", kw_only=True)
     rated: bool = field(default=True, kw_only=True)
 
@@ -104,17 +114,23 @@ class ImageTable:
                 raise DatasetError(f"{self._where}: {len(self.files)} files but {len(values)} {column}")
         if self.rated:
             self._check_scores()
-        for names in (self.files, self.ids):
-            _, first, counts = np.unique(names, return_index=True, return_counts=True)
-            repeated = np.zeros(len(names), dtype=bool)
-            repeated[first[counts > 1]] = True
-            self._refuse(repeated, "is listed more than once", "keep one row per image (average its scores)")
+        self._refuse_repeated(self.ids, self.order)
+        if self.ids is not self.files:
+            self._refuse_repeated(self.files, np.argsort(self.files, kind="stable"))
         if self.parts is not None:
+            known = [self.parts == part for part in ("train", "val", "test", "")]
             self._refuse(
-                ~np.isin(self.parts, ["train", "val", "test", ""]),
+                ~np.logical_or.reduce(known),
                 "belongs to an unknown part",
                 'name the parts "train", "val" and "test" (empty: in none)',
             )
+
+    def _refuse_repeated(self, names: NDArray[np.str_], order: NDArray[np.int64]) -> None:
+        repeated = np.zeros(len(names), dtype=bool)
+        for start in range(0, len(names), BLOCK):
+            rows = order[start : start + BLOCK + 1]  # the next block's first name is this one's neighbour
+            repeated[rows[:-1][names[rows[:-1]] == names[rows[1:]]]] = True
+        self._refuse(repeated, "is listed more than once", "keep one row per image (average its scores)")
 
     def _check_scores(self) -> None:
         self._refuse(~np.isfinite(self.scores), "has a score that is not a finite number", "correct or remove the row")
@@ -141,18 +157,73 @@ class ImageTable:
         """Absolute path of one row's image."""
         return self.root / str(self.files[row])
 
+    def content(self, row: int) -> bytes:
+        """One row's image file, as it is.
+
+        Raises:
+            DatasetError: The shards do not hold it, or cannot be read.
+            OSError: There are no shards, and the file cannot be read.
+        """
+        if self.shards is None:
+            return self.path(row).read_bytes()
+        return self.shards.image(row, str(self.files[row]))
+
+    def size(self, row: int) -> int:
+        """Bytes of one row's image file; shards are read for it."""
+        return self.path(row).stat().st_size if self.shards is None else len(self.content(row))
+
     def read(self, row: int) -> NDArray[np.uint8]:
         """Decode one row's image to (H, W, 3) RGB, at the size that it is scored at.
 
         Raises:
             ImageReadError: See :func:`~lml_iqa.datasets.images.read_image`.
+            DatasetError: The shards do not hold it, or cannot be read.
         """
-        return read_image(self.path(row)) if self.resized is None else self.resized.read(self.path(row))
+        path = self.path(row)
+        if self.shards is None:
+            return read_image(path) if self.resized is None else self.resized.read(path)
+
+        def decode() -> NDArray[np.uint8]:
+            return read_image(path, io.BytesIO(self.content(row)))
+
+        return decode() if self.resized is None else self.resized.keep(f"{self.shards.packing} {row}", path, decode)
+
+    def shrunk(self, resized: ResizedImages) -> ImageTable:
+        """The same rows with images brought to a smaller size; columns are shared, not checked again."""
+        table = copy.copy(self)
+        object.__setattr__(table, "resized", resized)
+        return table
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """(n,) rows in the order of their ids: the one sort of names, which takes most of a large table's time."""
+        return np.argsort(self.ids, kind="stable")
+
+    def sorted_ids(self, rows: NDArray[np.int64]) -> Iterator[list[str]]:
+        """The ids of some rows, sorted, in blocks: millions of Python strings at a time would take gigabytes.
+
+        Args:
+            rows: (m,) row numbers, each once.
+        """
+        wanted = np.zeros(len(self), dtype=bool)
+        wanted[rows] = True
+        for block in _blocks(self.order[wanted[self.order]]):
+            yield self.ids[block].tolist()
 
     def digest(self) -> str:
         """SHA-256 (hex) over ids, scores and references, whatever the row order and the folder they lie in."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         hasher = hashlib.sha256()
-        references = self.references if self.references is not None else np.full(len(self), "")
-        for row in np.argsort(self.ids, kind="stable"):
-            hasher.update(f"{self.ids[row]}\t{float(self.scores[row])!r}\t{references[row]}\n".encode())
+        for rows in _blocks(self.order):
+            references = [""] * len(rows) if self.references is None else self.references[rows].tolist()
+            lines = zip(self.ids[rows].tolist(), self.scores[rows].astype(np.float64).tolist(), references, strict=True)
+            hasher.update("".join(f"{name}\t{score!r}\t{reference}\n" for name, score, reference in lines).encode())
         return hasher.hexdigest()
+
+
+def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(rows), BLOCK):
+        yield rows[start : start + BLOCK]

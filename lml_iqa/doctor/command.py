@@ -1,4 +1,4 @@
-"""``lml-iqa data``: check, show and split a data set."""
+"""``lml-iqa data``: check, show, split and pack a data set."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from typing import Any
 
 from lml_iqa.datamodules import BenchmarkDataModule
 from lml_iqa.datasets import BENCHMARKS, Benchmark, DatasetError
+from lml_iqa.datasets.csv_table import load_csv_table
 from lml_iqa.datasets.files import find_root
+from lml_iqa.datasets.shards import pack
 from lml_iqa.doctor.check import Diagnosis, check, recognise
 from lml_iqa.doctor.sheet import draw_sheet
+
+_COLUMNS = {"path_column": "path", "score_column": "score", "reference_column": None, "split_column": None}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -108,6 +112,20 @@ def _split(given: argparse.Namespace) -> int:
     return 0
 
 
+def _shard(given: argparse.Namespace) -> int:
+    if given.labels is None:
+        table = _module(given).table
+    else:
+        columns = {name: getattr(given, name) for name in _COLUMNS}
+        scale = {"low": given.low, "high": given.high, "higher_is_better": not given.lower_is_better}
+        table = load_csv_table(given.root, given.labels, **columns, **scale)
+    pack(table, given.output)
+    print(
+        f"{len(table)} images of {table.name}; to train on them: --data ShardsDataModule --data.shards {given.output}"
+    )
+    return 0
+
+
 def _module(given: argparse.Namespace, **options: Any) -> BenchmarkDataModule:
     root = find_root(given.root, "data")
     dataset = given.set if given.set is not None else recognise(root)
@@ -173,4 +191,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--test_fraction", type=float, default=0.2, help="default: %(default)s")
     command.add_argument("--val_fraction", type=float, default=0.1, help="default: %(default)s")
     command.set_defaults(command=_split)
+
+    command = commands.add_parser(
+        "shard",
+        parents=[common],
+        help="pack labels and images into a few large files, for --data ShardsDataModule",
+        description="Pack a set's labels and images into a few large files, for --data ShardsDataModule: "
+        "one of the sets known, or with --labels people's own ratings.",
+    )
+    command.add_argument("--output", type=Path, required=True, metavar="SHARDS", help="folder, new or empty")
+    own = command.add_argument_group("own ratings", "as in TableDataModule")
+    own.add_argument("--labels", type=Path, metavar="CSV", help="one rated image a row")
+    for name, default in _COLUMNS.items():
+        own.add_argument(f"--{name}", default=default, metavar="COLUMN", help="default: %(default)s")
+    own.add_argument("--low", type=float, help="lowest score of the scale; default: the lowest in the file")
+    own.add_argument("--high", type=float, help="highest score of the scale; default: the highest in the file")
+    own.add_argument("--lower_is_better", action="store_true", help="for scores such as DMOS")
+    command.set_defaults(command=_shard)
     return parser

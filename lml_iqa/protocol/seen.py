@@ -6,7 +6,6 @@ import copy
 import hashlib
 from collections import defaultdict
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,16 +52,16 @@ def _twins(first: ImageTable, second: ImageTable) -> NDArray[np.int64]:
     """(n, 2) rows of equal files; only files of equal size are read."""
     by_size = defaultdict(list)
     for row in range(len(first)):
-        by_size[first.path(row).stat().st_size].append(row)
+        by_size[first.size(row)].append(row)
     pairs = [
         (row, other)
         for other in range(len(second))
-        for row in by_size.get(second.path(other).stat().st_size, [])
-        if _digest(first.path(row)) == _digest(second.path(other))
+        for row in by_size.get(second.size(other), [])
+        if _digest(first, row) == _digest(second, other)
     ]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 @cache
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
+def _digest(table: ImageTable, row: int) -> bytes:
+    return hashlib.sha256(table.content(row)).digest()
