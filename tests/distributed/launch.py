@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+# What Lightning leaves in the environment of a process that was one of several; others must not meet there.
+RENDEZVOUS = {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "RANK", "WORLD_SIZE"}
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -30,7 +32,8 @@ def options(root, folder, *more):
 def environment(**more):
     """Of the processes: they talk over this machine's loopback, and find this ``lml-iqa``."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PATH": path, **more}
+    ours = {name: value for name, value in os.environ.items() if name not in RENDEZVOUS}
+    return {**ours, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PATH": path, **more}
 
 
 def fit(root, folder, *more):

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from distributed.launch import environment
 from lightning.pytorch import Callback
 
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
@@ -70,12 +71,12 @@ class Slurm:
 
     def __init__(self, folder):
         self.folder = folder
-        self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = environment(SLURM_CONF=str(folder / "slurm.conf"))
         self._daemons = []
 
-    def __call__(self, *command, environment=None):
+    def __call__(self, *command, variables=None):
         """Output of one of SLURM's commands."""
-        variables = {**self.environment, **(environment or {})}
+        variables = {**self.environment, **(variables or {})}
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")

@@ -28,7 +28,7 @@ def submit(slurm, folder, script, *more, size=("--time=30",), **variables):
     """Submit one of our scripts; the job's number. What it prints goes into ``folder``."""
     command = ["sbatch", "--parsable", f"--chdir={folder}", f"--output={folder}/log.%j", *size]
     variables = environment(PYTHONPATH=str(TESTS), **variables)
-    return slurm(*command, str(CONFIGS / "slurm" / script), *more, environment=variables)
+    return slurm(*command, str(CONFIGS / "slurm" / script), *more, variables=variables)
 
 
 def output(folder):
