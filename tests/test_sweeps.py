@@ -214,9 +214,9 @@ def fit(root, folder, *logger):
 
 
 def left(run):
-    """Names of what a run left, without what its logger wrote."""
+    """Names of what a run left, without what its logger wrote, and the lock of a folder that another run could have."""
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name}
-    return files - {"metrics.csv", "hparams.yaml"}
+    return files - {".lock", "metrics.csv", "hparams.yaml"}
 
 
 @pytest.fixture(scope="module")

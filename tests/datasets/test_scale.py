@@ -114,29 +114,30 @@ def unique_memory(process):
 
 class BigDataModule(IQADataModule):
     def load_table(self):
-        return big_table(200_000, Grey)
+        return big_table(2 * MILLION, Grey)
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc/PID/smaps_rollup on this system")
 def test_memory_of_workers_is_flat_over_epochs():
     """A forked worker shares the table as long as nobody writes to it, and reading a Python string writes to it.
 
-    Tolerance: 2 MB a worker in four epochs of 2,880 images. Measured: 0.6 MB; with names
-    as a list of Python strings 3.5 MB.
+    Two epochs are for the worker to settle, in which it grows by 7 MB, whatever the number of images. Tolerance: 4 MB a
+    worker in three more of 2,880 images, each another part of the table. Measured: 0.2 MB; with names as a list of
+    Python strings 15.7 MB.
     """
-    data = BigDataModule(crop_size=8, crops=1, batch_size=48, seed=0, train_fraction=0.02, num_workers=2)
+    data = BigDataModule(crop_size=8, crops=1, batch_size=48, seed=0, num_workers=2)
     loader = data.train_dataloader()
     loader.multiprocessing_context = "fork"
     others = set(multiprocessing.active_children())
     memory = []
-    for epoch in range(5):
+    for epoch in range(6):
         loader.sampler.set_epoch(epoch)
-        assert sum(len(batch["mos"]) for batch in loader) == 2880
+        assert sum(len(batch["mos"]) for batch in itertools.islice(loader, 60)) == 2880
         workers = set(multiprocessing.active_children()) - others
         memory.append([unique_memory(worker.pid) / 1e6 for worker in sorted(workers, key=lambda worker: worker.pid)])
-    growth = np.array(memory) - memory[0]
-    assert growth.shape == (5, 2)
-    assert growth.max() < 2
+    growth = np.array(memory) - memory[2]
+    assert growth.shape == (6, 2)
+    assert growth.max() < 4
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc/PID/smaps_rollup on this system")

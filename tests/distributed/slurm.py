@@ -15,7 +15,7 @@ from lightning.pytorch import Callback
 
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 PATIENCE = 600  # seconds that anything may take on a busy machine
-GOING_ON = {"PENDING", "RUNNING", "COMPLETING", "REQUEUED"}
+ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
 # cred_expire is also how long a job that was requeued has to wait.
 CONF = """
 ClusterName=lml
@@ -93,13 +93,13 @@ class Slurm:
         Raises:
             RuntimeError: It ended without.
         """
-        wait_for(lambda: condition() or self.job(number)["JobState"] not in GOING_ON, f"job {number}")
+        wait_for(lambda: condition() or self.job(number)["JobState"] in ENDED, f"job {number}")
         if not condition():
             raise RuntimeError(f"job {number} ended as {self.job(number)['JobState']}")
 
     def end(self, number):
         """Wait for the end of a job; what SLURM knows of it then."""
-        wait_for(lambda: self.job(number)["JobState"] not in GOING_ON, f"end of job {number}")
+        wait_for(lambda: self.job(number)["JobState"] in ENDED, f"end of job {number}")
         return self.job(number)
 
     def start(self):
