@@ -3,9 +3,8 @@
     python benchmarks/embeddings.py runs/ablation/image/seed0 runs/ablation/full/seed0 --output embeddings.png
 
 Each folder is a finished run on BIQ2021. Drawn are the salient crops' embeddings on their first two principal axes. In
-the titles: the effective rank of the embeddings (exponential of the entropy of their singular values; 1 is a collapse),
-the PLCC of human scores with the mean human score of the 10 nearest embeddings, and the entropy of the saliency over
-an image's crops, as a share of its maximum (1 is uniform).
+the titles: the effective rank of the embeddings (1 is a collapse), the PLCC of human scores with the mean human score
+of the 10 nearest embeddings, and the entropy of the saliency over an image's crops, as a share of its maximum.
 """
 
 import argparse
@@ -18,25 +17,9 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from lml_iqa import BIQ2021DataModule, LMLTask, plcc
-from lml_iqa.datasets.crops import CropBatch
-
-
-class Embeddings(LMLTask):
-    """Predicts embedding of the salient crop, saliency and human score instead of scores."""
-
-    def predict_step(self, batch: CropBatch, batch_idx: int) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        scores = self(batch["crops"])
-        salient = scores.saliency.argmax(dim=1)
-        return scores.embedding[torch.arange(len(salient)), salient], scores.saliency, batch["mos"]
-
-
-def effective_rank(embeddings: torch.Tensor) -> float:
-    share = torch.linalg.svdvals(embeddings - embeddings.mean(dim=0))
-    share = share / share.sum()
-    return float(torch.special.entr(share).sum().exp())
+from lml_iqa.metrics import effective_rank, saliency_entropy
 
 
 def neighbours_score(embeddings: torch.Tensor, mos: torch.Tensor, count: int = 10) -> torch.Tensor:
@@ -53,15 +36,19 @@ def main() -> None:
     for axes, run in zip(figure.subplots(1, len(args.runs), squeeze=False)[0], args.runs, strict=True):
         data = BIQ2021DataModule(**yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"])
         data.setup("test")
-        task = Embeddings.load_from_checkpoint(run / "checkpoints/best.ckpt", map_location="cpu")
+        task = LMLTask.load_from_checkpoint(run / "checkpoints/best.ckpt", map_location="cpu")
         trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
-        embeddings, saliency, mos = map(torch.cat, zip(*trainer.predict(task, data.test_dataloader()), strict=True))
-        entropy = torch.special.entr(saliency).sum(dim=1).mean() / torch.tensor(saliency.shape[1]).log()
+        batches = trainer.predict(task, data.test_dataloader())
+        embeddings, saliency, rows = (
+            torch.cat([batch[key] for batch in batches]) for key in ("embedding", "saliency", "image_id")
+        )
+        mos = torch.from_numpy(data.scale.to_unit(data.table.scores[rows])).float()
         x, y = torch.pca_lowrank(embeddings, q=2)[0].T
         dots = axes.scatter(x, y, c=mos, s=10, cmap="RdYlGn")
         axes.set_title(
             f"{run.parent.name}: effective rank {effective_rank(embeddings):.0f} of {embeddings.shape[1]},\n"
-            f"10 neighbours' PLCC {plcc(neighbours_score(embeddings, mos), mos):.3f}, saliency entropy {entropy:.2f}"
+            f"10 neighbours' PLCC {plcc(neighbours_score(embeddings, mos), mos):.3f}, "
+            f"saliency entropy {saliency_entropy(saliency):.3f}"
         )
     figure.colorbar(dots, ax=axes, label="human score, 0..1")
     figure.savefig(args.output, dpi=100)

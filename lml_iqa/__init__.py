@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lml_iqa.callbacks import QualityMaps, Report, ResumePoint
+    from lml_iqa.callbacks import CollapseMonitor, QualityMaps, Report, ResumePoint
     from lml_iqa.datamodules import (
         BenchmarkDataModule,
         BIQ2021DataModule,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lml_iqa.tasks import LMLTask
 
 _HOMES = {
-    "callbacks": ["QualityMaps", "Report", "ResumePoint"],
+    "callbacks": ["CollapseMonitor", "QualityMaps", "Report", "ResumePoint"],
     "datamodules": [
         "BIQ2021DataModule",
         "BenchmarkDataModule",
@@ -72,6 +72,7 @@ __all__ = [
     "Benchmark",
     "BenchmarkDataModule",
     "CSIQDataModule",
+    "CollapseMonitor",
     "DatasetError",
     "FLIVEDataModule",
     "FolderDataModule",

@@ -1,5 +1,6 @@
-"""Agreement with opinion scores: correlations, the logistic fit, and the metric that survives distributed runs."""
+"""Agreement with opinion scores: correlations, logistic fit, the metric that survives distributed runs; collapse."""
 
+from lml_iqa.metrics.collapse import effective_rank, saliency_entropy
 from lml_iqa.metrics.correlation import UndefinedCorrelationWarning, krcc, plcc, rmse, srcc
 from lml_iqa.metrics.logistic import LogisticFit, fit_logistic
 from lml_iqa.metrics.quality import (
@@ -17,10 +18,12 @@ __all__ = [
     "QualityMetrics",
     "QualityScores",
     "UndefinedCorrelationWarning",
+    "effective_rank",
     "evaluate",
     "fit_logistic",
     "krcc",
     "plcc",
     "rmse",
+    "saliency_entropy",
     "srcc",
 ]

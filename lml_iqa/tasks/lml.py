@@ -45,6 +45,7 @@ class Prediction(TypedDict):
         spread: (B,) float32 standard deviation between an image's crop scores.
         crop_scores: (B, K) float32.
         saliency: (B, K) float32, sums to one over K.
+        embedding: (B, Z) float32 unit vectors: the embeddings of the most salient crops.
         positions: (B, K, 2) int64 top-left corners (y, x) of the crops.
         image_id: (B,) int64 rows of the images in the data module's table.
     """
@@ -53,6 +54,7 @@ class Prediction(TypedDict):
     spread: Tensor
     crop_scores: Tensor
     saliency: Tensor
+    embedding: Tensor
     positions: Tensor
     image_id: Tensor
 
@@ -299,9 +301,9 @@ class LMLTask(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def validation_step(self, batch: CropBatch, batch_idx: int) -> None:
-        """Collect the image scores of a batch."""
-        self._evaluate(batch, self.val_metrics)
+    def validation_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
+        """Collect the image scores of a batch, and hand them to callbacks."""
+        return self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
         """Collect the image scores of a batch, and hand them to callbacks."""
@@ -366,6 +368,7 @@ class LMLTask(LightningModule):
             spread=spread * scale.native_per_unit,
             crop_scores=scale.to_native(scores.quality),
             saliency=scores.saliency,
+            embedding=scores.embedding[torch.arange(len(score)), scores.saliency.argmax(dim=1)],
             positions=batch["positions"],
             image_id=batch["image_id"],
         )
