@@ -85,9 +85,9 @@ class LMLTask(LightningModule):
         lambda_image: Weight of the image term: smooth-L1 between MOS and the image's score, which is its crops' scores
             weighted by the student's saliency. Nothing else tells the saliency which crops count. On photographs rated
             as a whole it is worth the more the less of them a crop shows: +.048 PLCC where a sixteenth (frozen encoder:
-            +.051), +.0045 (frozen) where a quarter (BIQ2021, EfficientNet-lite0: ``benchmarks/README.md``). Where
-            distortions lie evenly over the image, as in synthetic sets, leave it off and take ``aggregate: mean``.
-            Ours.
+            +.051), +.0045 (frozen) where a quarter, nothing where half (BIQ2021, EfficientNet-lite0:
+            ``benchmarks/README.md``). Where distortions lie evenly over the image, as in synthetic sets, leave it off
+            and take ``aggregate: mean``. Ours.
         lambda_manifold: Weight of the local-manifold loss. On photographs, with the encoder trained, it gains .0055
             PLCC and .011 SRCC, in 7 and 6 of 7 seeds (BIQ2021, EfficientNet-lite0); with a frozen one nothing that
             could be measured (``benchmarks/README.md``). Ours.
