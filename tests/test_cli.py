@@ -24,6 +24,7 @@ TINY = [
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--data.crop_size=32",
+    "--data.short_side=null",
     "--data.eval_crops=4",
     "--data.batch_size=4",
     "--data.num_workers=0",
@@ -146,7 +147,7 @@ def test_test_and_predict_from_a_checkpoint(run, biq2021_root, tmp_path, capsys)
 
 def test_images_cut_otherwise_are_warned_of(run, tmp_path):
     options = ["--config", str(run / "config.yaml"), f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
-    with pytest.warns(UserWarning, match=r"trained with data.short_side=320 and now scores with 40.*short_side=320"):
+    with pytest.warns(UserWarning, match=r"trained with data.short_side=None and now scores with 40.*short_side=null"):
         main(
             ["test", *options, f"--trainer.logger.init_args.save_dir={tmp_path}", "--data.short_side=40"]
             + [f"--data.cache={tmp_path / 'cache'}"]
