@@ -28,6 +28,7 @@ TINY = [
     "--data.eval_crops=4",
     "--data.batch_size=4",
     "--data.num_workers=0",
+    "--trainer.max_epochs=2",
 ]
 
 
