@@ -56,7 +56,7 @@ def main() -> None:
         for _ in range(5):
             for setting, found in times.items():
                 run = [sys.executable, "-c", STEP, *setting.split()]
-                found.append(float(subprocess.run(run, capture_output=True, text=True, check=True).stdout))
+                found.append(float(subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True).stdout))
         for setting, found in times.items():
             print(f"{setting:45} {statistics.median(found):5.1f} ms a crop ({min(found):.1f} to {max(found):.1f})")
         slower, faster = (statistics.median(found) for found in times.values())
