@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Let glibc's allocator reuse the memory of large tensors instead of returning it to the kernel.
 
     By default each large activation is mapped afresh and zeroed page by page at every step, which made a training step
-    on two CPU cores 1.4 times as long (``benchmarks/cpu_step.py``). The process keeps its peak memory until it
+    on CPU cores 1.4 to 2 times as long (``benchmarks/cpu_step.py``). The process keeps its peak memory until it
     ends. Only programs should call this, libraries not: it holds for the whole process.
 
     Returns:

@@ -109,9 +109,9 @@ class LMLTask(LightningModule):
         weight_decay: AdamW's weight decay; none on vectors, biases, position embeddings and class tokens.
         backbone_lr: Learning rate of the encoder as a multiple of ``lr``.
         layer_decay: Factor on the learning rate from each encoder layer to the one before; 1 for none. A pretrained
-            ViT-S of DINOv2's shape wants it: after an epoch of BIQ2021 the protocol's 2e-4 for all layers has PLCC
-            .27, ``lr`` 5e-4 with ``backbone_lr`` 0.2 and 0.65 here .75. EfficientNet-lite0 does not
-            (``benchmarks/README.md``).
+            ViT-S of DINOv2's shape was ruined by the protocol's 2e-4 for all layers (PLCC .27 after an epoch of
+            BIQ2021), and not by ``lr`` 5e-4, ``backbone_lr`` 0.2 and 0.65 here (.75). EfficientNet-lite0 was no better
+            for it (``benchmarks/README.md``).
         schedule: ``cosine``, ``step`` (the protocol's: x0.1 every third of the run) or ``constant``.
         warmup: Share of the run over which the learning rate rises from zero.
         compile: Run the encoders through ``torch.compile``: ``true``, or the name of a backend. Checkpoints do not
