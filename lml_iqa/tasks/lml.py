@@ -97,8 +97,8 @@ class LMLTask(LightningModule):
         positives: Its positives: ``salient`` (the paper's v2) or ``cluster`` (v1).
         inter_weighting: Its inter-class weights: ``none`` or ``mos_gap``. Ours.
         lambda_mutual: Weight of mutual learning. Off by default: it did nothing that could be measured on
-            photographs (BIQ2021). On the quickstart's synthetic distortions 0.5 gained +.017 [+.004, +.030] PLCC
-            (five seeds: ``benchmarks/README.md``). Ours.
+            photographs (BIQ2021). On the quickstart's two test photographs 0.5 gained .017 PLCC, on 24 others nothing
+            (``benchmarks/README.md``). Ours.
         mutual_ramp: Share of the run over which mutual learning comes in, linearly from zero. Ours.
         teacher_horizon: Share of the steps so far that the teacher looks back over, above 0 and up to 1; its momentum
             is :func:`~lml_iqa.tasks.schedules.teacher_momentum`. Ours: 0.02 to 0.1 scored as the student did (BIQ2021,
