@@ -90,15 +90,15 @@ class LMLTask(LightningModule):
             and take ``aggregate: mean``. Ours.
         lambda_manifold: Weight of the local-manifold loss. On photographs, with the encoder trained, it gains .0055
             PLCC and .011 SRCC, in 7 and 6 of 7 seeds (BIQ2021, EfficientNet-lite0); with a frozen one nothing that
-            could be measured (``benchmarks/README.md``). Ours.
+            could be measured on photographs, and .013 PLCC on synthetic distortions (8 seeds:
+            ``benchmarks/README.md``). Ours.
         temperature: Its temperature. Ours.
         w_intra: Its weight of intra-class negatives. Ours.
         w_inter: Its weight of inter-class negatives. Ours.
         positives: Its positives: ``salient`` (the paper's v2) or ``cluster`` (v1).
         inter_weighting: Its inter-class weights: ``none`` or ``mos_gap``. Ours.
-        lambda_mutual: Weight of mutual learning. Off by default: it did nothing that could be measured on
-            photographs (BIQ2021). On the quickstart's two test photographs 0.5 gained .017 PLCC, on 24 others nothing
-            (``benchmarks/README.md``). Ours.
+        lambda_mutual: Weight of mutual learning. Off by default: it did nothing that could be measured, on BIQ2021 or on
+            synthetic distortions of 24 photographs (``benchmarks/README.md``). Ours.
         mutual_ramp: Share of the run over which mutual learning comes in, linearly from zero. Ours.
         teacher_horizon: Share of the steps so far that the teacher looks back over, above 0 and up to 1; its momentum
             is :func:`~lml_iqa.tasks.schedules.teacher_momentum`. Ours: 0.02 to 0.1 scored as the student did (BIQ2021,
