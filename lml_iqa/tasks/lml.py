@@ -97,8 +97,8 @@ class LMLTask(LightningModule):
         w_inter: Its weight of inter-class negatives. Ours.
         positives: Its positives: ``salient`` (the paper's v2) or ``cluster`` (v1).
         inter_weighting: Its inter-class weights: ``none`` or ``mos_gap``. Ours.
-        lambda_mutual: Weight of mutual learning. Off by default: it did nothing that could be measured, on BIQ2021 or on
-            synthetic distortions of 24 photographs (``benchmarks/README.md``). Ours.
+        lambda_mutual: Weight of mutual learning. Off by default: it did nothing that could be measured, on BIQ2021 or
+            on synthetic distortions of 24 photographs (``benchmarks/README.md``). Ours.
         mutual_ramp: Share of the run over which mutual learning comes in, linearly from zero. Ours.
         teacher_horizon: Share of the steps so far that the teacher looks back over, above 0 and up to 1; its momentum
             is :func:`~lml_iqa.tasks.schedules.teacher_momentum`. Ours: 0.02 to 0.1 scored as the student did (BIQ2021,
