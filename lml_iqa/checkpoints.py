@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from lml_iqa.errors import LMLError
 
-class CheckpointError(Exception):
+
+class CheckpointError(LMLError):
     """A checkpoint could not be written."""
 
 

@@ -13,15 +13,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from lml_iqa.callbacks import Provenance, run_folder, writes_files
-from lml_iqa.callbacks.finite import DivergedError, FiniteLoss
-from lml_iqa.callbacks.folder import RunFolderError, claim
+from lml_iqa.callbacks.finite import FiniteLoss
+from lml_iqa.callbacks.folder import claim
 from lml_iqa.callbacks.resume import ResumePoint
-from lml_iqa.checkpoints import CheckpointError, WholeCheckpointIO
+from lml_iqa.checkpoints import WholeCheckpointIO
 from lml_iqa.datamodules import IQADataModule
-from lml_iqa.datasets import DatasetError
 from lml_iqa.doctor import command as doctor
+from lml_iqa.errors import LMLError
 from lml_iqa.memory import keep_freed_memory
-from lml_iqa.models import WeightsError
 from lml_iqa.protocol.command import protocol
 from lml_iqa.tasks import LMLTask
 
@@ -135,7 +134,7 @@ def main(args: Sequence[str] | None = None) -> None:
             },
             args=list(args) if args is not None else None,
         )
-    except (CheckpointError, DatasetError, DivergedError, RunFolderError, WeightsError) as error:
+    except LMLError as error:
         # These speak to the user: a message, not a traceback. One raised in a worker carries its traceback in its text.
         message = str(error)
         if "Original Traceback" in message:

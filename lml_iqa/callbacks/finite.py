@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lml_iqa.errors import LMLError
 
-class DivergedError(RuntimeError):
+
+class DivergedError(LMLError, RuntimeError):
     """The loss is NaN or infinite."""
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
 
+from lml_iqa.errors import LMLError
 
-class RunFolderError(Exception):
+
+class RunFolderError(LMLError):
     """A run's folder is in use."""
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lml_iqa.errors import LMLError
+
 _SHOWN = 5
 
 
-class DatasetError(ValueError):
+class DatasetError(LMLError, ValueError):
     """A data set on disk is not what its labels or its layout promise.
 
     The message names the file, the value and the cure.

@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lml_iqa.errors import LMLError
+
 _CONNECT_SECONDS = 3.0
 _SHOWN = 6
 
@@ -26,7 +28,7 @@ Pretrained = bool | str
 other text: the path of a state dict."""
 
 
-class WeightsError(RuntimeError):
+class WeightsError(LMLError, RuntimeError):
     """Weights that cannot be had, or that do not fit the network. The message names the remedy."""
 
 

@@ -1,0 +1,1 @@
+"""Small helpers that do not know about image quality."""
