@@ -27,9 +27,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lml_iqa.datasets import ImageTable, RandomCropDataset, ScoreScale, Split, make_split
-from lml_iqa.datasets.crops import EpochSampler
 from lml_iqa.datasets.folder import load_folder
 from lml_iqa.datasets.shards import load_shards, pack
+from lml_iqa.samplers import EpochSampler
 
 CROPS, SIZE, BATCH = 10, 224, 8
 

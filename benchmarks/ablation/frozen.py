@@ -32,9 +32,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from lml_iqa import LMLTask, Split, SyntheticDataModule, make_split
 from lml_iqa.datasets import BIQ2021, ImageTable
-from lml_iqa.datasets.crops import EpochSampler
 from lml_iqa.datasets.resized import ResizedImages
 from lml_iqa.models.backbone import Encoding
+from lml_iqa.samplers import EpochSampler
 from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions
 
 SIZE, RANDOM, GRID = 128, 8, 9  # side of the crops; crops to draw from in training; crops of evaluation

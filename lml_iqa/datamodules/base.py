@@ -18,19 +18,14 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from torch.utils.data import DataLoader, Sampler
 
-from lml_iqa.datasets.crops import (
-    CropBatch,
-    EpochSampler,
-    FixedRandomCropDataset,
-    GridCropDataset,
-    RandomCropDataset,
-    ShareSampler,
-)
+from lml_iqa.datamodules.progress import EpochProgress
+from lml_iqa.datasets.crops import CropBatch, FixedRandomCropDataset, GridCropDataset, RandomCropDataset
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.reading import Reading
 from lml_iqa.datasets.resized import ResizedImages
 from lml_iqa.datasets.splits import Split, SplitRule, make_split, thin_out
 from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.samplers import EpochSampler, Position, ShareSampler
 
 _RULES = get_args(SplitRule)
 
@@ -123,7 +118,9 @@ class IQADataModule(LightningDataModule, abc.ABC):
         self.num_workers = num_workers
         self._table: ImageTable | None = None
         self._split: Split | None = None
-        self._done = (0, 0)  # what the training that is resumed has done: epochs, batches of the next one
+        self._start: Position | None = None  # where a resumed training goes on
+        self._resumed_seed: int | None = None
+        self._progress: EpochProgress | None = None
         self._reading: list[Reading] = []
 
     @abc.abstractmethod
@@ -195,6 +192,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
         Raises:
             DatasetError: The split has no training or validation part, and the stage needs one.
         """
+        if stage == "fit":
+            self._start = self._resumed_seed = None
         if stage == "predict":
             _ = self.table
             return
@@ -213,15 +212,18 @@ class IQADataModule(LightningDataModule, abc.ABC):
         )
         world_size, rank = self._world()
         self._enough(self.split.train, "train on")
-        done, self._done = self._done, (0, 0)
         sampler = EpochSampler(
             dataset,
             batch_size=self.batch_size,
             num_replicas=world_size,
             rank=rank,
             seed=self._seed % 2**32,
-            done=done,
+            start=self._start or Position(),
         )
+        self._progress = EpochProgress(sampler)
+        if self._start is not None and self.trainer is not None:
+            self.trainer.callbacks.append(self._progress)  # type: ignore[attr-defined]
+        self._start = None
         # It looks for what is resumed in the loader, where it lies in what the loader draws from.
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before", PossibleUserWarning)
         return self._loader(dataset, sampler)
@@ -239,16 +241,19 @@ class IQADataModule(LightningDataModule, abc.ABC):
         return self._evaluation_loader(np.arange(len(self.table)))
 
     def state_dict(self) -> dict[str, Any]:
-        """What the training has done: epochs, and batches of the one after them."""
-        if self.trainer is None:
+        """What has been trained on, in images, and the seed of their order; empty where nothing is being trained."""
+        if self.trainer is None or self._progress is None:
             return {}
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
-        return {"done": divmod(batches, int(self.trainer.num_training_batches))}
+        return {**self._progress.position(self.trainer)._asdict(), "seed": self._seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the training that is resumed go on from there; a test of the checkpoint changes nothing."""
+        """Go on where the checkpoint's training stopped, with its seed; without effect on a test of the checkpoint.
+
+        The batch size and the number of processes may differ from those of the checkpoint.
+        """
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self._done = state_dict["done"]
+            self._start = Position(state_dict["epoch"], state_dict["images"])
+            self._resumed_seed = state_dict["seed"]
 
     def on_exception(self, exception: BaseException) -> None:
         """Name the images that were being read where a worker process died (its own last words are lost)."""
@@ -296,6 +301,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
 
     @property
     def _seed(self) -> int:
+        if self._resumed_seed is not None:
+            return self._resumed_seed
         return self.seed if self.seed is not None else torch.initial_seed()
 
     def _world(self) -> tuple[int, int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset
 
 from lml_iqa.datasets.reading import Reading
 from lml_iqa.datasets.table import ImageTable
@@ -104,7 +103,7 @@ class RandomCropDataset(GridCropDataset):
 
     Crops are a pure function of (seed, epoch, image), so neither the number of workers, nor the number of processes,
     nor a resumed run changes them, and no worker can repeat another's. The epoch comes with the index, from
-    :class:`EpochSampler`.
+    :class:`~lml_iqa.samplers.EpochSampler`.
 
     Args:
         table: The data set.
@@ -131,69 +130,3 @@ class RandomCropDataset(GridCropDataset):
         positions = random_positions(image.shape[0], image.shape[1], self.crop_size, self.crops, rng)
         flips = rng.random(self.crops) < 0.5 if self.flip else None
         return self._batch(row, cut_crops(image, positions, self.crop_size, flips), positions)
-
-
-class EpochSampler(DistributedSampler[tuple[int, int]]):
-    """Shuffled (epoch, index) pairs for :class:`RandomCropDataset`, in whole batches.
-
-    One seeded permutation per epoch, cut into batches of all processes together; each process takes its part of every
-    batch. So the n-th batch holds the same images in the same order whatever the number of processes. What is left
-    over at the end is left out: a last batch of one image has no inter-class negatives and unsettles batch statistics.
-    Fewer images than one batch are one batch, dealt out as evenly as they go.
-
-    Being a DistributedSampler, Lightning sets its epoch and leaves it in place.
-
-    Args:
-        dataset: What the indices are of; at least one image a process.
-        batch_size: Images a batch in each process.
-        num_replicas: Number of processes.
-        rank: Rank of this one.
-        seed: Seed of the permutations.
-        done: What a run that is resumed has done: epochs, and batches of the next one. Nothing of it is served again.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset[CropBatch],
-        *,
-        batch_size: int,
-        num_replicas: int,
-        rank: int,
-        seed: int,
-        done: tuple[int, int] = (0, 0),
-    ) -> None:
-        super().__init__(dataset, num_replicas=num_replicas, rank=rank, seed=seed)
-        self.batch_size = batch_size
-        self.done = done
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Iterate over this process's share of what is left of the epoch's permutation."""
-        images, batches = self._count()
-        epoch, left_out = max((self.epoch, 0), self.done)
-        order = torch.randperm(images, generator=torch.Generator().manual_seed(self.seed + epoch))
-        if batches:
-            order = order[: batches * self.num_replicas * self.batch_size]
-            share = order.view(batches, self.num_replicas, self.batch_size)[left_out:, self.rank].flatten()
-        else:
-            share = order.tensor_split(self.num_replicas)[self.rank]
-        return ((epoch, int(index)) for index in share.numpy())
-
-    def __len__(self) -> int:
-        images, batches = self._count()
-        return batches * self.batch_size or images // self.num_replicas + (self.rank < images % self.num_replicas)
-
-    def _count(self) -> tuple[int, int]:
-        """Number of images, and of whole batches of all processes."""
-        images = len(self.dataset)  # type: ignore[arg-type]
-        return images, images // (self.batch_size * self.num_replicas)
-
-
-class ShareSampler(DistributedSampler[int]):
-    """Each process's share of an evaluation set, in order: every image exactly once, no padding."""
-
-    def __iter__(self) -> Iterator[int]:
-        """Iterate over every ``num_replicas``-th index from ``rank``."""
-        return iter(range(self.rank, len(self.dataset), self.num_replicas))  # type: ignore[arg-type]
-
-    def __len__(self) -> int:
-        return len(range(self.rank, len(self.dataset), self.num_replicas))  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, DistributedSampler
 
 from lml_iqa.datasets import GridCropDataset, ImageReadError, ImageTable, RandomCropDataset, ScoreScale, read_image
-from lml_iqa.datasets.crops import EpochSampler, FixedRandomCropDataset, ShareSampler
+from lml_iqa.datasets.crops import FixedRandomCropDataset
+from lml_iqa.samplers import EpochSampler, ShareSampler
 
 COUNT, SIZE, CROPS = 11, 8, 3
 

@@ -12,8 +12,8 @@ import pytest
 
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.datasets import ImageTable, ScoreScale, Split, make_split
-from lml_iqa.datasets.crops import EpochSampler, ShareSampler
 from lml_iqa.datasets.csv_table import load_csv_table
+from lml_iqa.samplers import EpochSampler, ShareSampler
 
 MILLION = 1_000_000
 NAME = 24  # characters
