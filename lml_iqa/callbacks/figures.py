@@ -12,20 +12,25 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from lml_iqa.datasets.scale import ScoreScale, ratings_scale
 from lml_iqa.datasets.table import ImageTable
 from lml_iqa.transforms.crops import pad_to
+from lml_iqa.utils.figures import save_figure, set_file_title
+from lml_iqa.utils.files import printable
 
 
 class ScoredImage(NamedTuple):
-    """One image with its scores, in native units.
+    """One image with its scores.
 
     Attributes:
+        scale: Scale of the scores.
         score: Image score.
         spread: Standard deviation between its crops' scores.
         saliency: (K,) saliency of its crops.
         positions: (K, 2) top-left corners (y, x) of its crops.
     """
 
+    scale: ScoreScale
     score: float
     spread: float
     saliency: NDArray[np.float32]
@@ -40,15 +45,15 @@ def draw_report(
     crop_size: int,
     photographs: int,
 ) -> None:
-    """Draw predicted against human scores, and photographs with their crops.
+    """Draw predicted scores against ratings, and images with their crops.
 
     Args:
         path: PNG to write.
-        table: The data set.
-        scored: Scores by row of the table.
-        metrics: Figures of the test, shown in the title.
+        table: The dataset.
+        scored: Scores by row of the table, all on one scale.
+        metrics: Metrics of the test, shown in the title.
         crop_size: Side of the crops in pixels.
-        photographs: How many photographs to show, spread over the predicted scores.
+        photographs: How many images to show, spread over the predicted scores.
     """
     rows = np.array(list(scored))
     predicted = np.array([image.score for image in scored.values()])
@@ -57,21 +62,27 @@ def draw_report(
     figure = Figure(figsize=(5.0 + 4.2 * len(shown), 4.6), layout="constrained")
     axes = figure.subplots(1, 1 + len(shown), squeeze=False, width_ratios=[5.0] + [4.2] * len(shown))[0]
 
-    human, scale = table.scores[rows], table.scale
-    axes[0].errorbar(
-        human, predicted, yerr=[i.spread for i in scored.values()], fmt="none", ecolor="0.88", elinewidth=0.7, zorder=1
-    )
-    axes[0].scatter(human, predicted, s=9, c="tab:blue", alpha=0.6, linewidths=0, zorder=2)
+    scale = scored[int(rows[0])].scale
+    ratings = ratings_on(scale, table)[rows]
+    spreads = [image.spread for image in scored.values()]
+    axes[0].errorbar(ratings, predicted, yerr=spreads, fmt="none", ecolor="0.88", elinewidth=0.7, zorder=1)
+    axes[0].scatter(ratings, predicted, s=9, c="tab:blue", alpha=0.6, linewidths=0, zorder=2)
     axes[0].plot([scale.low, scale.high], [scale.low, scale.high], color="0.5", linewidth=0.8, linestyle="--")
-    axes[0].set_xlabel(f"human {scale.name} ({'higher' if scale.higher_is_better else 'lower'} is better)")
+    axes[0].set_xlabel(str(scale))
     axes[0].set_ylabel(f"predicted {scale.name} (bars: spread between crops)")
     axes[0].set_title(
-        f"{table.name}, {len(rows)} images\n"
-        f"SRCC {metrics['test/srcc']:.3f}  PLCC {metrics['test/plcc']:.3f}  RMSE {metrics['test/rmse']:.3g}"
+        f"{printable(table.name)}, {len(rows)} images\n"
+        f"SRCC {metrics['test/srcc']:.3f}  PLCC {metrics['test/plcc']:.3f}  RMSE {metrics['test/rmse']:.3g}",
+        parse_math=False,
     )
     for panel, row in zip(axes[1:], shown, strict=True):
         _draw_crops(panel, table, int(row), scored[int(row)], crop_size)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
+
+
+def ratings_on(scale: ScoreScale, table: ImageTable) -> NDArray[np.float64]:
+    """(n,) ratings of a table, on the scale of a model's scores."""
+    return ratings_scale(scale, table.scale).convert(table.scores, scale)
 
 
 def _draw_crops(axes: Axes, table: ImageTable, row: int, image: ScoredImage, crop_size: int) -> None:
@@ -82,11 +93,8 @@ def _draw_crops(axes: Axes, table: ImageTable, row: int, image: ScoredImage, cro
         side = crop_size - 1
         axes.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=color, linewidth=width, zorder=1 + width))
     axes.set_axis_off()
-    axes.set_title(
-        f"{Path(str(table.files[row])).name}\npredicted {image.score:.3g} ± {image.spread:.2g}, "
-        f"human {table.scores[row]:.3g}",
-        fontsize=9,
-    )
+    rating = ratings_on(image.scale, table)[row]
+    set_file_title(axes, str(table.files[row]), f"predicted {image.score:.3g} ± {image.spread:.2g}, rated {rating:.3g}")
 
 
 def draw_losses(path: Path, curves: Mapping[str, NDArray[np.float32]], points: int = 40) -> None:
@@ -104,4 +112,4 @@ def draw_losses(path: Path, curves: Mapping[str, NDArray[np.float32]], points: i
         axes.set_title(term)
         axes.set_xlabel("training step")
         axes.set_ylim(bottom=0)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from lml_iqa.callbacks.folder import run_folder
 from lml_iqa.datamodules.base import IQADataModule
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.tasks.lml import LMLTask, Prediction
 from lml_iqa.transforms.crops import pad_to
+from lml_iqa.utils.figures import save_figure, set_file_title
+from lml_iqa.utils.files import with_ending
 
 
 class QualityMaps(Callback):
@@ -42,18 +44,19 @@ class QualityMaps(Callback):
             raise TypeError("QualityMaps needs an LMLTask and a data module of lml_iqa; leave it out otherwise")
         if getattr(trainer, "fast_dev_run", False):
             return
-        scale = data.scale if data.table.rated else pl_module.training_scale  # what the scores were given in
+        scale = ScoreScale(**outputs["scale"])
         columns = [outputs[key].cpu().numpy() for key in ("image_id", "score", "crop_scores", "saliency", "positions")]
         for row, score, crop_scores, saliency, positions in zip(*columns, strict=True):
             name = str(data.table.files[row])
             draw_maps(
-                self._folder / f"{name}.png",
+                self._folder / with_ending(name, ".png"),
                 pad_to(data.table.read(int(row)), data.crop_size),
                 crop_scores,
                 saliency,
                 positions,
                 crop_size=data.crop_size,
-                title=f"{Path(name).name}: {score:.3g}",
+                name=name,
+                score=score,
                 scale=scale,
             )
 
@@ -90,7 +93,8 @@ def draw_maps(
     positions: NDArray[np.int64],
     *,
     crop_size: int,
-    title: str,
+    name: str,
+    score: float,
     scale: ScoreScale,
 ) -> None:
     """Draw an image, its quality map and its saliency map side by side.
@@ -102,8 +106,9 @@ def draw_maps(
         saliency: (K,) saliency of the crops; the most salient one is framed.
         positions: (K, 2) top-left corners (y, x) of the crops.
         crop_size: Side of the crops in pixels.
-        title: Title of the image.
-        scale: What the scores are; green is good in either direction.
+        name: File name of the image.
+        score: Score of the image, in native units.
+        scale: Scale of the scores; green is good in either direction.
     """
     figure = Figure(figsize=(13.5, 4.5), layout="constrained")
     photograph, quality, salience = figure.subplots(1, 3)
@@ -111,7 +116,7 @@ def draw_maps(
     y, x = positions[saliency.argmax()]
     frame = Rectangle((x, y), crop_size - 1, crop_size - 1, fill=False, edgecolor="yellow", linewidth=2)
     photograph.add_patch(frame)
-    photograph.set_title(title)
+    set_file_title(photograph, name, f"{score:.3g} on {scale}")
     colors = "RdYlGn" if scale.higher_is_better else "RdYlGn_r"
     for axes, values, cmap, name in (
         (quality, crop_scores, colors, f"quality ({scale.name} of the crops)"),
@@ -123,5 +128,4 @@ def draw_maps(
         axes.set_title(name)
     for axes in (photograph, quality, salience):
         axes.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+    save_figure(figure, path, dpi=80)

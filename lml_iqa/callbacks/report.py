@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
-from lml_iqa.callbacks.figures import ScoredImage, draw_losses, draw_report
+from lml_iqa.callbacks.figures import ScoredImage, draw_losses, draw_report, ratings_on
 from lml_iqa.callbacks.folder import run_folder, writes_files
 from lml_iqa.datamodules.base import IQADataModule
+from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.tasks.lml import LMLTask, Prediction
+from lml_iqa.utils.files import atomic_path, printable, write_text
 
 
 class Report(Callback):
@@ -75,9 +79,10 @@ class Report(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args: Any, **kwargs: Any
     ) -> None:
         """Keep the scores of a batch."""
+        scale = ScoreScale(**outputs["scale"])
         columns = [outputs[key].cpu().numpy() for key in ("image_id", "score", "spread", "saliency", "positions")]
         for row, *values in zip(*columns, strict=True):
-            self._scored[int(row)] = ScoredImage(*values)
+            self._scored[int(row)] = ScoredImage(scale, *values)
 
     on_predict_batch_end = on_test_batch_end
 
@@ -92,34 +97,35 @@ class Report(Callback):
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test/")}
+        scale = next(iter(scored.values())).scale
+        # The checkpoint of a resumed run is removed once the run is complete.
+        checkpoint = str(trainer.ckpt_path) if trainer.ckpt_path and Path(trainer.ckpt_path).exists() else ""
         facts = {
-            "metrics": metrics,
+            # JSON has no NaN.
+            "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
+            "scale": dataclasses.asdict(scale),
             "images": len(scored),
             "tested_on": data.provenance(),
             "trained_on": pl_module.provenance,
-            "checkpoint": str(trainer.ckpt_path or ""),
+            "checkpoint": checkpoint or None,
         }
         _write_predictions(folder / "predictions.csv", data, scored)
         draw_report(folder / "report.png", data.table, scored, metrics, data.crop_size, self.photographs)
-        # Last and at once: where this file is, the others are too.
-        unfinished = folder / "metrics.json.part"
-        unfinished.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(folder / "metrics.json")
-        print(
-            f"\n{data.table.name}, {len(scored)} test images\n"
-            + "".join(f"  {k.removeprefix('test/'):12} {v:8.4f}\n" for k, v in metrics.items())
-            + f"checkpoint  {trainer.ckpt_path}\nreport      {folder / 'report.png'}\n"
-            + f"scores      {folder / 'predictions.csv'}"
-        )
+        # The last one: where this file is, the others are complete.
+        write_text(folder / "metrics.json", json.dumps(facts, indent=1, allow_nan=False) + "\n")
+        print(f"\n{printable(data.table.name)}, {len(scored)} test images; {scale}")
+        for name, value in metrics.items():
+            print(f"  {name.removeprefix('test/'):12} {value:8.4f}")
+        print(f"checkpoint   {printable(checkpoint) or 'the weights in memory'}")
+        print(f"report       {printable(folder / 'report.png')}\nscores       {printable(folder / 'predictions.csv')}")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions; say where they lie."""
         scored = self._gather()
         if writes_files(trainer):
-            folder = run_folder(trainer)
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_predictions(folder / "predictions.csv", _data_module(trainer), scored)
-            print(f"\nscores of {len(scored)} images  {folder / 'predictions.csv'}")
+            path = run_folder(trainer) / "predictions.csv"
+            _write_predictions(path, _data_module(trainer), scored)
+            print(f"\nscores of {len(scored)} images ({next(iter(scored.values())).scale})  {printable(path)}")
 
     def _curves(self) -> dict[str, Tensor]:
         """Each term's values on the CPU: after a resume the old ones lie there, the new ones on the device."""
@@ -143,21 +149,24 @@ def _data_module(trainer: Trainer) -> IQADataModule:
 
 
 def _write_predictions(path: Path, data: IQADataModule, scored: Mapping[int, ScoredImage]) -> None:
-    """Write one line an image.
+    """Write one row per image.
 
-    File, score, spread between crops, human score, top-left corner of the salient crop, and the clean photograph,
-    distortion type and level where the set has them.
+    File, score, spread between crops, rating (on the scale of the scores), top-left corner of the salient crop, scale
+    of the scores, and the reference image, distortion type and level where the dataset has them.
     """
     table = data.table
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    ratings = ratings_on(next(iter(scored.values())).scale, table)
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         known = {"reference": table.references, "type": table.types, "level": table.levels}
         extra = {name: values for name, values in known.items() if values is not None}
-        writer.writerow(["path", "score", "spread", "human_score", "salient_y", "salient_x", "crop_size", *extra])
+        columns = ["path", "score", "spread", "human_score", "salient_y", "salient_x", "crop_size", "scale"]
+        writer = csv.writer(file)
+        writer.writerow([*columns, *extra])
         for row, image in scored.items():
             y, x = image.positions[image.saliency.argmax()]
-            human = f"{table.scores[row]:.6g}" if table.rated else ""
-            writer.writerow(
-                [table.files[row], f"{image.score:.6f}", f"{image.spread:.6f}", human, y, x, data.crop_size]
-                + [values[row] for values in extra.values()]
-            )
+            scores = f"{image.score:.6f}", f"{image.spread:.6f}", f"{ratings[row]:.6g}" if table.rated else ""
+            facts = [values[row] for values in extra.values()]
+            writer.writerow([table.files[row], *scores, y, x, data.crop_size, image.scale, *facts])

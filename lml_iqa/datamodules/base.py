@@ -23,9 +23,11 @@ from lml_iqa.datasets.crops import CropBatch, FixedRandomCropDataset, GridCropDa
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.reading import Reading
 from lml_iqa.datasets.resized import ResizedImages
+from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.splits import Split, SplitRule, make_split, thin_out
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.table import ImageTable
 from lml_iqa.samplers import EpochSampler, Position, ShareSampler
+from lml_iqa.utils.files import printable
 
 _RULES = get_args(SplitRule)
 
@@ -134,7 +136,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             self._table = self.load_table()
             if self.short_side is not None:
                 self._table = self._table.shrunk(ResizedImages(self.short_side, self.cache / "resized"))
-            rank_zero_info(f"{self._table.name}: {len(self._table)} images; {self._table.source}")
+            rank_zero_info(f"{printable(self._table.name)}: {len(self._table)} images; {printable(self._table.source)}")
         return self._table
 
     @property

@@ -12,9 +12,10 @@ from lml_iqa.datasets.kadid10k import KADID10k
 from lml_iqa.datasets.koniq10k import KonIQ10k
 from lml_iqa.datasets.live import LIVE
 from lml_iqa.datasets.livec import LIVEC
+from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.spaq import SPAQ
 from lml_iqa.datasets.splits import Split, SplitRule, make_split
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.table import ImageTable
 from lml_iqa.datasets.tid2013 import TID2013
 
 BENCHMARKS: tuple[type[Benchmark], ...] = (LIVE, CSIQ, TID2013, KADID10k, LIVEC, KonIQ10k, FLIVE, SPAQ, BIQ2021)

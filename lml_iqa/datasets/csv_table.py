@@ -49,6 +49,7 @@ def load_csv_table(
     columns = [c for c in (path_column, score_column, reference_column, split_column) if c is not None]
     table = read_arrays(file, columns)
     scores = parse_numbers(file, score_column, table[score_column], table[path_column])
+    stated = low is not None and high is not None
     low = float(scores.min()) if low is None else low
     high = float(scores.max()) if high is None else high
     if not -np.inf < low < high < np.inf:
@@ -61,7 +62,7 @@ def load_csv_table(
         root=folder,
         files=match_files(CaseFolder(folder), table[path_column], listed_in=str(file)),
         scores=scores,
-        scale=ScoreScale("MOS" if higher_is_better else "DMOS", low, high, higher_is_better),
+        scale=ScoreScale("MOS" if higher_is_better else "DMOS", low, high, higher_is_better, stated=stated),
         references=table[reference_column] if reference_column is not None else None,
         parts=table[split_column] if split_column is not None else None,
         source=f"{file.name}, column {score_column!r}",

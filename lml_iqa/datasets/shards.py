@@ -15,7 +15,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.datasets.table import ImageTable
 
 if TYPE_CHECKING:
     from litdata import StreamingDataset

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.table import ImageTable
+from lml_iqa.utils.files import atomic_path
 
 SplitRule = Literal["auto", "reference", "random", "official", "whole"]
 """How a table is divided: by clean photograph, by image, or as its authors did. ``auto`` takes the first that applies
@@ -49,7 +50,7 @@ class Split:
         hasher = hashlib.sha256()
         for part in _PARTS:
             for names in table.sorted_ids(getattr(self, part)):
-                hasher.update("".join(f"{part}\t{name}\n" for name in names).encode())
+                hasher.update("".join(f"{part}\t{name}\n" for name in names).encode("utf-8", "surrogateescape"))
         return hasher.hexdigest()
 
     def save(self, path: str | Path, table: ImageTable) -> None:
@@ -61,7 +62,7 @@ class Split:
             "data_sha256": self.data_digest,
             "split_sha256": self.digest(table),
         }
-        with Path(path).open("w", encoding="utf-8") as file:
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.write(json.dumps(head, indent=1).removesuffix("\n}"))
             for part in _PARTS:
                 file.write(f',\n "{part}": [')

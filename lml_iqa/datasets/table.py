@@ -1,4 +1,4 @@
-"""What every IQA data set becomes: one row per rated image, and the scale its scores are on."""
+"""What every IQA dataset becomes: one row per rated image."""
 
 from __future__ import annotations
 
@@ -9,56 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lml_iqa.datasets.columns import BLOCK
 from lml_iqa.datasets.errors import DatasetError, first_few
 from lml_iqa.datasets.images import read_image
 from lml_iqa.datasets.resized import ResizedImages
+from lml_iqa.datasets.scale import ScoreScale as ScoreScale
 
 if TYPE_CHECKING:
     from lml_iqa.datasets.shards import Shards
-
-Scores = TypeVar("Scores", NDArray[np.float64], Tensor)
-
-
-@dataclass(frozen=True)
-class ScoreScale:
-    """The native scale of a data set's scores, and the way to the model's 0..1 (higher better) and back.
-
-    Attributes:
-        name: What the scores are, for example ``"MOS"`` or ``"DMOS"``.
-        low: Lowest score of the scale, in native units.
-        high: Highest score of the scale, in native units.
-        higher_is_better: False for difference scores (DMOS), where the best image has the lowest score.
-    """
-
-    name: str
-    low: float
-    high: float
-    higher_is_better: bool = True
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"a score scale needs finite low < high, not low={self.low}, high={self.high}")
-
-    def to_unit(self, native: Scores) -> Scores:
-        """Map native scores (array or tensor) to 0..1, higher better. Values off the scale land outside 0..1."""
-        unit = (native - self.low) / (self.high - self.low)
-        return unit if self.higher_is_better else 1.0 - unit
-
-    def to_native(self, unit: Scores) -> Scores:
-        """Map the model's 0..1 scores (array or tensor) back to native units; the inverse of :meth:`to_unit`."""
-        return self.low + (unit if self.higher_is_better else 1.0 - unit) * (self.high - self.low)
-
-    @property
-    def native_per_unit(self) -> float:
-        """Length of the native scale: turns a spread on 0..1 into a spread in native units."""
-        return self.high - self.low
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +183,11 @@ class ImageTable:
         for rows in _blocks(self.order):
             references = [""] * len(rows) if self.references is None else self.references[rows].tolist()
             lines = zip(self.ids[rows].tolist(), self.scores[rows].astype(np.float64).tolist(), references, strict=True)
-            hasher.update("".join(f"{name}\t{score!r}\t{reference}\n" for name, score, reference in lines).encode())
+            hasher.update(
+                "".join(f"{name}\t{score!r}\t{reference}\n" for name, score, reference in lines).encode(
+                    "utf-8", "surrogateescape"
+                )
+            )
         return hasher.hexdigest()
 
 

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lml_iqa.datasets import ImageTable
+from lml_iqa.utils.figures import save_figure, set_file_title
+from lml_iqa.utils.files import printable
 
 _COLUMNS = 6
 _THUMBNAIL = 320  # pixels: larger images are thinned out before drawing
@@ -38,8 +40,9 @@ def draw_sheet(path: Path, table: ImageTable, images: int = 24) -> None:
     axes.set_xlabel(f"{table.scale.name}, {'higher' if table.scale.higher_is_better else 'lower'} is better")
     axes.set_ylabel("images")
     axes.set_title(
-        f"{table.name}: {len(table):,} images, {table.scale.name} {table.scores.min():.4g} to "
-        f"{table.scores.max():.4g}, mean {table.scores.mean():.4g}"
+        f"{printable(table.name)}: {len(table):,} images, {table.scale.name} {table.scores.min():.4g} to "
+        f"{table.scores.max():.4g}, mean {table.scores.mean():.4g}",
+        parse_math=False,
     )
     panels = bottom.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for panel in panels:
@@ -48,9 +51,9 @@ def draw_sheet(path: Path, table: ImageTable, images: int = 24) -> None:
         image = table.read(int(row))
         step = max(1, max(image.shape[:2]) // _THUMBNAIL)
         panel.imshow(image[::step, ::step])
-        panel.set_title(f"{table.scores[row]:.4g}  {Path(str(table.files[row])).name[:28]}", fontsize=7)
+        set_file_title(panel, str(table.files[row]), f"{table.scores[row]:.4g}", fontsize=7)
     bottom.suptitle("from worst to best", fontsize=10)
-    figure.savefig(path, format="png", dpi=110)
+    save_figure(figure, path)
 
 
 def _spread(quality: NDArray[np.float64], count: int) -> NDArray[np.int64]:

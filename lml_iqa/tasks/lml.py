@@ -10,16 +10,18 @@ from typing import Any, Literal, TypedDict
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
+from lml_iqa.checkpoints import CheckpointError
 from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datasets.crops import CropBatch
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale, ratings_scale, scale_warning
 from lml_iqa.distributed import sum_over_processes, world
+from lml_iqa.errors import ConfigError
 from lml_iqa.losses import InterWeighting, LocalManifoldLoss, Positives, mutual_loss
 from lml_iqa.metrics import QualityMetrics
 from lml_iqa.models import (
@@ -38,9 +40,11 @@ from lml_iqa.tasks.schedules import Schedule, learning_rate_factor, teacher_mome
 
 
 class Prediction(TypedDict):
-    """Scores of a batch of B images, in native units.
+    """Scores of a batch of B images.
 
     Attributes:
+        scale: Range and direction of all scores in this prediction, as the arguments of
+            :class:`~lml_iqa.datasets.scale.ScoreScale`.
         score: (B,) float32 image scores.
         spread: (B,) float32 standard deviation between an image's crop scores.
         crop_scores: (B, K) float32.
@@ -50,6 +54,7 @@ class Prediction(TypedDict):
         image_id: (B,) int64 rows of the images in the data module's table.
     """
 
+    scale: dict[str, Any]
     score: Tensor
     spread: Tensor
     crop_scores: Tensor
@@ -203,7 +208,10 @@ class LMLTask(LightningModule):
         self.test_metrics = QualityMetrics()
         self.training_scale = ScoreScale("MOS", 0.0, 1.0)
         self.provenance: dict[str, Any] = {}
+        self._evaluation_scale = self.training_scale
+        self._training_data: IQADataModule | None = None
         self._resumed_rng: dict[str, Tensor] | None = None
+        self._resumed_progress = (0.0, 0)  # epochs and optimizer steps of the training that is resumed
         if initial_weights is not None:
             self._start_from(initial_weights)
 
@@ -222,10 +230,10 @@ class LMLTask(LightningModule):
             backend = "inductor" if self._compile is True else self._compile
             self.pair.student.backbone.compile(backend=backend)
             self.pair.teacher.backbone.compile(backend=backend)
-        data = self._data
-        if stage == "fit" and data is not None:
-            self.training_scale = data.scale
-            self.provenance = data.provenance()
+        self._training_data = self._data if stage == "fit" else None
+        if self._training_data is not None:
+            self.training_scale = self._training_data.scale
+            self.provenance = self._training_data.provenance()
 
     def on_fit_start(self) -> None:
         """Silence advice that does not apply: the losses are logged as means over all processes."""
@@ -300,11 +308,13 @@ class LMLTask(LightningModule):
             layer_decay=hp["layer_decay"],
         )
         optimizer = torch.optim.AdamW(groups)
-        total = self._total_steps()
+        total, resumed = self._total_steps(), self._steps_resumed()
         scheduler = LambdaLR(
             optimizer,
             # The factor of a step is that of its end: the first step is no waste of a batch at a rate of zero.
-            lambda step: learning_rate_factor((step + 1) / total, schedule=hp["schedule"], warmup=hp["warmup"]),
+            lambda step: learning_rate_factor(
+                (step + resumed + 1) / total, schedule=hp["schedule"], warmup=hp["warmup"]
+            ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -317,11 +327,24 @@ class LMLTask(LightningModule):
         return self._evaluate(batch, self.test_metrics)
 
     def predict_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
-        """Score a batch in the native units of the data set trained on."""
+        """Score a batch on the scale of the dataset that the model was trained on."""
         return self._predict(batch, self.training_scale)
 
+    def on_validation_start(self) -> None:
+        """Choose the scale that scores are reported on: that of the ratings they are compared with."""
+        self._evaluation_scale = self.training_scale
+        if self._data is not None:
+            self._evaluation_scale = ratings_scale(self.training_scale, self._data.scale)
+            if warning := scale_warning(self.training_scale, self._data.scale):
+                rank_zero_warn(warning)
+
     def on_test_start(self) -> None:
-        """Warn where images are brought to another size, or cut otherwise, than those trained on."""
+        """Choose the scale as in validation; warn where images are resized or cropped otherwise than in training."""
+        self.on_validation_start()
+        self.on_predict_start()
+
+    def on_predict_start(self) -> None:
+        """Warn where images are resized or cropped otherwise than in training."""
         for name in ("crop_size", "short_side"):
             trained, given = self.provenance.get(name), getattr(self._data, name, None)
             if self._data is not None and self.provenance and trained != given:
@@ -329,8 +352,6 @@ class LMLTask(LightningModule):
                     f"this model was trained with data.{name}={trained} and now scores with {given}, which changes "
                     f"what its scores mean; give --data.{name}={'null' if trained is None else trained}"
                 )
-
-    on_predict_start = on_test_start
 
     def on_validation_epoch_end(self) -> None:
         """Log the correlations over the whole part."""
@@ -341,19 +362,57 @@ class LMLTask(LightningModule):
         self._log_metrics("test", self.test_metrics)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what the scores mean, and that no other weights are needed to load this checkpoint."""
+        """Store what the scores mean, how far training is, and that no other weights are needed to load this file."""
         checkpoint["lml_iqa"] = {
             "scale": dataclasses.asdict(self.training_scale),
             "provenance": self.provenance,
             "rng": self._random_state(),
+            "epochs": self._epochs() if self._training_data is not None else 0.0,
+            "data_module": type(self._data).__qualname__,
         }
         checkpoint["hyper_parameters"] = {**checkpoint.get("hyper_parameters", {}), "pretrained": False}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what the scores mean."""
-        self.training_scale = ScoreScale(**checkpoint["lml_iqa"]["scale"])
-        self.provenance = checkpoint["lml_iqa"]["provenance"]
-        self._resumed_rng = checkpoint["lml_iqa"].get("rng")
+        """Restore what the scores mean; in ``fit``, resume the training or start another one from these networks.
+
+        On the data of the checkpoint, training is resumed. On other data only the networks are taken over: a new
+        training starts, and scores mean what the new data says.
+
+        Raises:
+            CheckpointError: The checkpoint is not one of this class.
+            ConfigError: The checkpoint was trained on another split of the same data, so that its training images are
+                in today's validation or test set.
+        """
+        saved = checkpoint.get("lml_iqa")
+        if saved is None:
+            raise CheckpointError("the checkpoint was not saved by LMLTask; give a checkpoint of a run of lml-iqa")
+        if self._training_data is None:
+            self.training_scale = ScoreScale(**saved["scale"])
+            self.provenance = saved["provenance"]
+            return
+        before, now = saved["provenance"], self.provenance
+        if before.get("data_sha256") != now["data_sha256"]:
+            rank_zero_info(
+                f"the checkpoint was trained on {before.get('dataset')}, this is {now['dataset']} with other images or "
+                f"scores: a new training starts from its networks, and scores are on {self.training_scale}"
+            )
+            # What is left is what Lightning must find in a checkpoint.
+            for key in checkpoint.keys() - {"state_dict", "pytorch-lightning_version"}:
+                del checkpoint[key]
+            checkpoint.update(optimizer_states=[], lr_schedulers=[])
+            return
+        if before["split_sha256"] != now["split_sha256"]:
+            raise ConfigError(
+                f"the checkpoint was trained on another split of {now['dataset']}, so it knows images of today's "
+                "validation or test set. Give data.split, data.split_seed and data.train_fraction of its run (or the "
+                "split.json beside it) to resume; to fine-tune all the same, use model.initial_weights"
+            )
+        # The same data may come from another class of data module, such as ShardsDataModule.
+        position = checkpoint.get(saved["data_module"])
+        if position is not None:
+            checkpoint[type(self._training_data).__qualname__] = position
+        self._resumed_rng = saved["rng"]
+        self._resumed_progress = saved["epochs"], checkpoint["global_step"]
 
     @property
     def _data(self) -> IQADataModule | None:
@@ -361,16 +420,17 @@ class LMLTask(LightningModule):
         return data if isinstance(data, IQADataModule) else None
 
     def _evaluate(self, batch: CropBatch, metrics: QualityMetrics) -> Prediction:
-        # Figures are in the units of the data at hand, which in a cross-set test are not those trained on.
-        scale = self._data.scale if self._data is not None else self.training_scale
-        prediction = self._predict(batch, scale)
-        metrics.update(prediction["score"], scale.to_native(batch["mos"]), batch["image_id"])
+        prediction = self._predict(batch, self._evaluation_scale)
+        # The ratings are on the evaluation's scale in native units, not on 0..1: see ratings_scale.
+        ratings = (self.training_scale if self._data is None else self._data.scale).to_native(batch["mos"])
+        metrics.update(prediction["score"], ratings, batch["image_id"])
         return prediction
 
     def _predict(self, batch: CropBatch, scale: ScoreScale) -> Prediction:
         scores = self(batch["crops"])
         score, spread = image_score(scores, self.hparams["aggregate"])
         return Prediction(
+            scale=dataclasses.asdict(scale),
             score=scale.to_native(score),
             spread=spread * scale.native_per_unit,
             crop_scores=scale.to_native(scores.quality),
@@ -392,14 +452,36 @@ class LMLTask(LightningModule):
         metrics.reset()
 
     def _total_steps(self) -> int:
+        """Optimizer steps of a whole run with today's batch size and number of processes."""
         total = self.trainer.estimated_stepping_batches
-        if not math.isfinite(total):
-            raise ValueError("the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps")
+        if not math.isfinite(total) or total < 1:
+            raise ConfigError(
+                "the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps, and leave "
+                "trainer.limit_train_batches above 0"
+            )
         return int(total)
 
+    def _steps_resumed(self) -> float:
+        """Steps that the training before a resume would have taken with today's batch size, less those it took.
+
+        So the schedules go on where they were, by epochs. A run whose length is given in steps counts steps.
+        """
+        total = self._total_steps()
+        epochs, steps = self._resumed_progress
+        if not steps or total == self.trainer.max_steps:
+            return 0.0
+        return epochs * total / self._max_epochs() - steps
+
+    def _max_epochs(self) -> int:
+        return max(1, self.trainer.max_epochs or 1)
+
     def _progress(self) -> float:
-        """Share of the run's optimiser steps that is done, 0..1."""
-        return min(1.0, self.trainer.global_step / self._total_steps())
+        """Share of the run's optimizer steps that is done, 0..1."""
+        return min(1.0, (self.trainer.global_step + self._steps_resumed()) / self._total_steps())
+
+    def _epochs(self) -> float:
+        """Epochs that are done, as the schedules count them."""
+        return (self.trainer.global_step + self._steps_resumed()) * self._max_epochs() / self._total_steps()
 
     def _start_from(self, path: str) -> None:
         """Load the networks of another run's checkpoint, strictly, and nothing else of it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LONGEST_NAME = 255  # bytes, on the usual file systems
 
 
 @contextmanager
@@ -36,6 +39,20 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file atomically; file names that are not UTF-8 keep their bytes (``surrogateescape``)."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def with_ending(name: str, ending: str) -> str:
+    """File name of an output that belongs to the file ``name``: its own with an ending, shortened where too long.
+
+    A shortened name ends with a hash of the whole, so that two files never share an output.
+    """
+    *folders, last = name.split("/")
+    encoded = os.fsencode(last)
+    if len(encoded) + len(ending) > _LONGEST_NAME:
+        mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}"
+        kept = encoded[: _LONGEST_NAME - len(ending) - len(mark)].decode("utf-8", "ignore")
+        last = f"{kept}{mark}"
+    return "/".join([*folders, f"{last}{ending}"])
 
 
 def printable(name: str | os.PathLike[str]) -> str:
