@@ -407,6 +407,11 @@ class LMLTask(LightningModule):
                 "validation or test set. Give data.split, data.split_seed and data.train_fraction of its run (or the "
                 "split.json beside it) to resume; to fine-tune all the same, use model.initial_weights"
             )
+        if "epochs" not in saved:
+            raise CheckpointError(
+                "the checkpoint was saved by an earlier version, which did not store what it had trained on; "
+                "start from its networks with model.initial_weights"
+            )
         # The same data may come from another class of data module, such as ShardsDataModule.
         position = checkpoint.get(saved["data_module"])
         if position is not None:

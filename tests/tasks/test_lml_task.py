@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from scipy import stats
 
+from lml_iqa.checkpoints import CheckpointError
 from lml_iqa.datamodules import BIQ2021DataModule, TableDataModule
 from lml_iqa.models import WeightsError
 from lml_iqa.tasks import LMLTask
@@ -174,6 +175,47 @@ def test_resume_continues_bit_equal(biq2021_root, tmp_path):
     )
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+class OtherModule(BIQ2021DataModule):
+    """The same data by another class, as shards would be."""
+
+
+def test_another_class_of_data_module_resumes_at_the_same_image(biq2021_root, tmp_path):
+    class Images(Callback):
+        def __init__(self, stop=None):
+            self.seen, self.stop = [], stop
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if len(self.seen) == self.stop:
+                trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+                raise KeyError("stopped")
+            self.seen.append((trainer.current_epoch, *batch["image_id"].tolist()))
+
+    options = {"batch_size": 2, "seed": 5}
+    whole, before, after = Images(), Images(stop=3), Images()
+    make_trainer(tmp_path, callbacks=[whole]).fit(make_task(), datamodule=make_data(biq2021_root, **options))
+    with pytest.raises(KeyError, match="stopped"):
+        make_trainer(tmp_path, callbacks=[before]).fit(make_task(), datamodule=make_data(biq2021_root, **options))
+    data = OtherModule(biq2021_root, crops=3, eval_crops=4, crop_size=32, val_fraction=0.25, num_workers=0, **options)
+    make_trainer(tmp_path, callbacks=[after]).fit(
+        make_task(), datamodule=data, ckpt_path=tmp_path / "stopped.ckpt", weights_only=True
+    )
+    assert before.seen + after.seen == whole.seen
+
+
+def test_a_checkpoint_without_a_position_is_not_resumed(biq2021_root, tmp_path):
+    trainer = make_trainer(tmp_path, max_epochs=1)
+    trainer.fit(make_task(), datamodule=make_data(biq2021_root))
+    trainer.save_checkpoint(tmp_path / "new.ckpt")
+    content = torch.load(tmp_path / "new.ckpt", weights_only=True)
+    del content["lml_iqa"]["epochs"]
+    torch.save(content, tmp_path / "old.ckpt")
+    with pytest.raises(CheckpointError, match=r"earlier version.*model\.initial_weights"):
+        make_trainer(tmp_path).fit(
+            make_task(), datamodule=make_data(biq2021_root), ckpt_path=tmp_path / "old.ckpt", weights_only=True
+        )
+    assert LMLTask.load_from_checkpoint(tmp_path / "old.ckpt", weights_only=True).provenance["dataset"] == "BIQ2021"
 
 
 def test_figures_equal_scipy_on_native_scores(biq2021_root, tmp_path):
