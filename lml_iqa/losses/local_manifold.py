@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lml_iqa.distributed import gather_rows, row_counts
+from lml_iqa.utils.options import check_choice, check_range
 
 Positives = Literal["salient", "cluster"]
 """``salient``: the teacher's view of the salient crop is the one positive (the paper, v2); ``cluster``: all crops at
@@ -17,6 +18,7 @@ least as salient as the average crop are positives, the others intra-class negat
 InterWeighting = Literal["none", "mos_gap"]
 """``none``: crops of all other images repel alike; ``mos_gap``: by how far their MOS lies from the anchor's."""
 
+_ROUNDING = 1e-5  # of float32 sums over an image's crops, and more
 _NOTHING = -1e9  # log of a weight of zero; finite, so that a row without any negative keeps a gradient of zero
 
 
@@ -54,15 +56,11 @@ class LocalManifoldLoss(nn.Module):
         inter_weighting: InterWeighting = "none",
     ) -> None:
         super().__init__()
-        if temperature <= 0 or w_intra < 0 or w_inter < 0:
-            raise ValueError(
-                f"temperature must be positive and weights not negative: {temperature=}, {w_intra=}, {w_inter=}"
-            )
-        if positives not in get_args(Positives) or inter_weighting not in get_args(InterWeighting):
-            raise ValueError(
-                f"unknown option: {positives=} must be one of {get_args(Positives)}, "
-                f"{inter_weighting=} one of {get_args(InterWeighting)}"
-            )
+        check_range("temperature", temperature, 0, open_low=True)
+        check_range("w_intra", w_intra, 0)
+        check_range("w_inter", w_inter, 0)
+        check_choice("positives", positives, Positives)
+        check_choice("inter_weighting", inter_weighting, InterWeighting)
         self.temperature = temperature
         self.w_intra = w_intra
         self.w_inter = w_inter
@@ -84,7 +82,17 @@ class LocalManifoldLoss(nn.Module):
 
         Returns:
             () float32 mean over the B images of this process.
+
+        Raises:
+            ValueError: The shapes do not belong together.
         """
+        shape = tuple(keys.shape)
+        given = [tuple(t.shape) for t in (anchors, saliency, mos, image_id)]
+        if len(shape) != 3 or given != [shape, shape[:2], shape[:1], shape[:1]]:
+            raise ValueError(
+                "anchors and keys must be (B, K, Z), saliency (B, K), mos and image_id (B,), not "
+                f"{given[0]} and {shape}, {given[1]}, {given[2]} and {given[3]}"
+            )
         # Half precision would blur similarities that are divided by a small temperature.
         with torch.autocast(keys.device.type, enabled=False):
             return self._forward(anchors.float(), keys.float(), saliency.detach(), mos.float(), image_id)
@@ -95,7 +103,8 @@ class LocalManifoldLoss(nn.Module):
         anchor = anchors[torch.arange(images, device=anchors.device), salient]
         positive = F.one_hot(salient, crops).bool()
         if self.positives == "cluster":
-            positive = positive | (saliency >= saliency.mean(dim=1, keepdim=True))
+            # Rounding must not part crops that are as salient as the average one.
+            positive = positive | (saliency >= (1 - _ROUNDING) * saliency.mean(dim=1, keepdim=True))
 
         own = torch.einsum("bz,bkz->bk", anchor, keys) / self.temperature
         intra = (own + _log(self.w_intra, own)).masked_fill(positive, _NOTHING)

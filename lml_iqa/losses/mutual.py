@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lml_iqa.utils.options import check_range
+
 
 def mutual_loss(
     student_quality: Tensor,
@@ -29,7 +31,14 @@ def mutual_loss(
 
     Returns:
         () float32 each: (where, what).
+
+    Raises:
+        ValueError: The four are not (B, K) alike, or ``beta`` is not above 0.
     """
+    shapes = [tuple(t.shape) for t in (student_quality, teacher_quality, student_saliency, teacher_saliency)]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 2:
+        raise ValueError(f"scores and saliency of student and teacher must be (B, K) alike, not {shapes}")
+    check_range("beta", beta, 0, open_low=True)
     tiny = torch.finfo(torch.float32).tiny
     log_student = student_saliency.float().clamp(min=tiny).log()
     where = F.kl_div(log_student, teacher_saliency.detach().float(), reduction="batchmean")

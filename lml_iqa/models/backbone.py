@@ -33,7 +33,7 @@ class Encoding(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """Base of the encoders: (M, 3, S, S) uint8 crops in, :class:`Encoding` out.
+    """Base of the encoders: (M, 3, S, S) crops in, pixels on 0..255 in any type, :class:`Encoding` out.
 
     Args:
         network: The timm network; its ``pretrained_cfg`` says how its weights expect pixels to be normalised.
@@ -53,7 +53,7 @@ class Backbone(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def normalise(self, crops: Tensor) -> Tensor:
-        """Turn uint8 pixels into what the weights were trained on, in float32."""
+        """Turn pixels of 0..255 into what the weights were trained on, in float32."""
         return (crops.to(self.mean.dtype) - self.mean) / self.std
 
     def no_weight_decay(self) -> set[str]:

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 from lml_iqa.models.backbone import Backbone, Encoding, create_backbone
 from lml_iqa.models.global_batch import GlobalBatchNorm
 from lml_iqa.models.panel import PanelDecoder
+from lml_iqa.models.pixels import to_pixels
 from lml_iqa.models.saliency import Saliency, control_saliency, joint_saliency
 from lml_iqa.models.weights import Pretrained
+from lml_iqa.utils.options import check_choice, check_range
 
 Aggregate = Literal["mean", "saliency"]
 """How crop scores become an image score: their mean, or their mean weighted by saliency."""
@@ -69,6 +71,16 @@ class LMLNetwork(nn.Module):
         train_batch_norm: bool = False,
     ) -> None:
         super().__init__()
+        check_choice("saliency", saliency, Saliency)
+        check_range("drop_path", drop_path, 0, 1)
+        for name, count in {
+            "decoder_width": 1 if decoder_width is None else decoder_width,
+            "decoder_heads": decoder_heads,
+            "panel_size": panel_size,
+            "embedding_dim": embedding_dim,
+            "stages": stages,
+        }.items():
+            check_range(name, count, 1)
         self.backbone: Backbone = create_backbone(
             backbone,
             pretrained=pretrained,
@@ -101,13 +113,14 @@ class LMLNetwork(nn.Module):
         return self
 
     def encode(self, crops: Tensor) -> Encoding:
-        """Encode (B, K, 3, S, S) uint8 crops into M = B * K encodings."""
+        """Encode (B, K, 3, S, S) crops, uint8 or in 0..1, into M = B * K encodings."""
+        pixels = to_pixels(crops)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_backbone):
-            encoding: Encoding = self.backbone(crops.flatten(0, 1))
+            encoding: Encoding = self.backbone(pixels.flatten(0, 1))
         return encoding
 
     def judge(self, encoding: Encoding, crops: Tensor) -> CropScores:
-        """Score (B, K, 3, S, S) uint8 crops by their encodings."""
+        """Score (B, K, 3, S, S) crops by their encodings."""
         decoded = self.decoder(encoding.tokens, encoding.summary)
         images = crops.shape[:2]
         # Heads and saliency work outside autocast: half precision would tie scores that differ, and blur similarities
@@ -129,7 +142,14 @@ class LMLNetwork(nn.Module):
         return CropScores(quality, embedding, saliency, patch_saliency)
 
     def forward(self, crops: Tensor) -> CropScores:
-        """Score (B, K, 3, S, S) uint8 crops."""
+        """Score crops.
+
+        Args:
+            crops: (B, K, 3, S, S), uint8 in 0..255 or floating point in 0..1, not normalised.
+
+        Raises:
+            ValueError: Another shape or type, or pixels out of range.
+        """
         return self.judge(self.encode(crops), crops)
 
 
@@ -154,7 +174,7 @@ class LMLPair(nn.Module):
         return self
 
     def forward(self, crops: Tensor) -> tuple[CropScores, CropScores]:
-        """Let both score (B, K, 3, S, S) uint8 crops: (student, teacher), the teacher without gradient."""
+        """Let both score crops as :class:`LMLNetwork` takes them: (student, teacher), the teacher without gradient."""
         encoding = self.student.encode(crops)
         student = self.student.judge(encoding, crops)
         with torch.no_grad():
@@ -167,8 +187,12 @@ class LMLPair(nn.Module):
     def update_teacher(self, momentum: float) -> None:
         """Move the teacher towards the student: ``teacher = momentum * teacher + (1 - momentum) * student``.
 
-        Buffers (batch statistics) are copied. Call it once per optimiser step.
+        Buffers (batch statistics) are copied. Call it once per optimizer step.
+
+        Raises:
+            ValueError: ``momentum`` is not in 0..1.
         """
+        check_range("momentum", momentum, 0, 1)
         pairs = zip(self.teacher.parameters(), self.student.parameters(), strict=True)
         apart = [(t, s) for t, s in pairs if t is not s]
         torch._foreach_lerp_([t for t, _ in apart], [s for _, s in apart], 1.0 - momentum)
@@ -186,7 +210,11 @@ def image_score(scores: CropScores, aggregate: Aggregate) -> tuple[Tensor, Tenso
     Returns:
         (B,) float32 scores on 0..1, higher better, and (B,) float32 standard deviations between the crops under the
         same weights, which say how far the crops agree.
+
+    Raises:
+        ValueError: Unknown ``aggregate``.
     """
+    check_choice("aggregate", aggregate, Aggregate)
     weights = (
         scores.saliency if aggregate == "saliency" else torch.full_like(scores.quality, 1 / scores.quality.shape[1])
     )

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lml_iqa.models.pixels import to_pixels
+
 Saliency = Literal["joint_attention", "panel_attention", "uniform", "random"]
 """``joint_attention``: the encoder's last CLS queries; ``panel_attention``: the decoder's panel queries, for encoders
 without a CLS token; ``uniform`` and ``random``: controls."""
@@ -39,13 +41,13 @@ def control_saliency(kind: Literal["uniform", "random"], crops: Tensor) -> Tenso
     Args:
         kind: ``uniform``: every crop alike; ``random``: as good as random, but a function of the crop's pixels, so that
             neither a second look nor the number of processes changes it.
-        crops: (B, K, 3, S, S) uint8.
+        crops: (B, K, 3, S, S), uint8 or in 0..1.
 
     Returns:
         (B, K) float32, sums to one over K.
     """
     if kind == "uniform":
         return torch.full(crops.shape[:2], 1.0 / crops.shape[1], device=crops.device)
-    pixel_sum = crops.flatten(2).sum(dim=-1, dtype=torch.int64)
+    pixel_sum = to_pixels(crops).round().flatten(2).sum(dim=-1, dtype=torch.int64)
     # Knuth's multiplicative hash: neighbouring sums land far apart on 0..1.
     return (pixel_sum * 2654435761 % 2**32 / 2**32).float().softmax(dim=-1)

@@ -37,6 +37,9 @@ from lml_iqa.models import (
 )
 from lml_iqa.tasks.parameter_groups import parameter_groups
 from lml_iqa.tasks.schedules import Schedule, learning_rate_factor, teacher_momentum
+from lml_iqa.utils.options import check_choice, check_range
+
+PredictWith = Literal["teacher", "student"]
 
 
 class Prediction(TypedDict):
@@ -155,7 +158,7 @@ class LMLTask(LightningModule):
         teacher_horizon: float = 0.05,
         beta: float = 0.1,
         aggregate: Aggregate = "saliency",
-        predict_with: Literal["teacher", "student"] = "teacher",
+        predict_with: PredictWith = "teacher",
         lr: float = 2e-4,
         weight_decay: float = 0.05,
         backbone_lr: float = 1.0,
@@ -165,19 +168,25 @@ class LMLTask(LightningModule):
         compile: bool | str = False,
     ) -> None:
         super().__init__()
+        for name, choice, choices in (
+            ("saliency", saliency, Saliency),
+            ("aggregate", aggregate, Aggregate),
+            ("predict_with", predict_with, PredictWith),
+            ("schedule", schedule, Schedule),
+        ):
+            check_choice(f"model.{name}", choice, choices)
+        for name, value in {"mutual_ramp": mutual_ramp, "warmup": warmup}.items():
+            check_range(f"model.{name}", value, 0, 1)
+        check_range("model.teacher_horizon", teacher_horizon, 0, 1, open_low=True)
+        for name, value in {"beta": beta, "lr": lr, "backbone_lr": backbone_lr, "layer_decay": layer_decay}.items():
+            check_range(f"model.{name}", value, 0, open_low=True)
         for name, value in {
-            "mutual_ramp": mutual_ramp,
-            "teacher_horizon": teacher_horizon,
-            "warmup": warmup,
+            "lambda_image": lambda_image,
+            "lambda_manifold": lambda_manifold,
+            "lambda_mutual": lambda_mutual,
+            "weight_decay": weight_decay,
         }.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"model.{name} must lie in 0..1, not {value}")
-        if teacher_horizon == 0:
-            raise ValueError("model.teacher_horizon must be above 0; 0.01 makes a teacher that follows at once")
-        if min(lambda_image, lambda_manifold, lambda_mutual) < 0:
-            raise ValueError(
-                f"weights of loss terms must not be negative: {lambda_image=}, {lambda_manifold=}, {lambda_mutual=}"
-            )
+            check_range(f"model.{name}", value, 0)
         self.save_hyperparameters(ignore=["initial_weights", "compile"])
         self._compile = compile
         self.pair = LMLPair(
@@ -216,7 +225,7 @@ class LMLTask(LightningModule):
             self._start_from(initial_weights)
 
     def forward(self, crops: Tensor) -> CropScores:
-        """Score (B, K, 3, S, S) uint8 crops with the network that ``predict_with`` names, on 0..1."""
+        """Score (B, K, 3, S, S) crops, uint8 or in 0..1, with the network that ``predict_with`` names, on 0..1."""
         network = self.pair.teacher if self.hparams["predict_with"] == "teacher" else self.pair.student
         scores: CropScores = network(crops)
         return scores
@@ -311,10 +320,7 @@ class LMLTask(LightningModule):
         total, resumed = self._total_steps(), self._steps_resumed()
         scheduler = LambdaLR(
             optimizer,
-            # The factor of a step is that of its end: the first step is no waste of a batch at a rate of zero.
-            lambda step: learning_rate_factor(
-                (step + resumed + 1) / total, schedule=hp["schedule"], warmup=hp["warmup"]
-            ),
+            lambda step: learning_rate_factor(step + resumed, total, schedule=hp["schedule"], warmup=hp["warmup"]),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

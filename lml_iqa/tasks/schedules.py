@@ -5,32 +5,44 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from lml_iqa.utils.options import check_choice, check_range
+
 Schedule = Literal["cosine", "step", "constant"]
 
 
 def learning_rate_factor(
-    progress: float, *, schedule: Schedule, warmup: float, step: float = 1 / 3, step_factor: float = 0.1
+    step: float, total: int, *, schedule: Schedule, warmup: float, period: float = 1 / 3, decay: float = 0.1
 ) -> float:
-    """Factor on the learning rate.
+    """Factor on the learning rate of an optimizer step.
+
+    The warm-up counts a step when it ends and the decay when it begins, so that no step is taken at a rate of zero.
 
     Args:
-        progress: Share of the run that is done, 0..1.
-        schedule: ``cosine``: down to zero along half a cosine; ``step``: times ``step_factor`` after the warm-up and
-            each ``step`` (the protocol: a warm-up of 3 of 9 epochs, then x0.1 every 3); ``constant``.
-        warmup: Share of the run over which the factor first rises linearly from 0 to 1.
-        step: Length of a step as a share of the run.
-        step_factor: Factor of each step.
+        step: Number of the step, from 0.
+        total: Number of steps of the run.
+        schedule: ``cosine``: towards zero along half a cosine; ``step``: times ``decay`` after the warm-up and each
+            ``period`` (the protocol: a warm-up of 3 of 9 epochs, then x0.1 every 3); ``constant``.
+        warmup: Share of the run over which the factor first rises linearly to 1, 0..1.
+        period: Length of a period of ``step`` as a share of the run.
+        decay: Factor of each period of ``step``.
 
     Returns:
-        The factor, 0..1.
+        The factor, above 0 and at most 1.
+
+    Raises:
+        ValueError: Unknown schedule.
     """
-    if progress < warmup:
-        return progress / warmup
-    if schedule == "constant":
-        return 1.0
+    check_choice("schedule", schedule, Schedule)
+    warmed_up = (step + 1) / total
+    if warmed_up < warmup:
+        return warmed_up / warmup
+    # Schedulers also ask for the step after the last one.
+    done = max(0.0, min(step, total - 1) / total - warmup)
     if schedule == "step":
-        return float(step_factor ** math.floor((progress - warmup) / step + 1e-9))
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+        return float(decay ** math.floor(done / period + 1e-9))
+    if schedule == "cosine" and warmup < 1:
+        return 0.5 * (1 + math.cos(math.pi * done / (1 - warmup)))
+    return 1.0
 
 
 def teacher_momentum(step: int, horizon: float) -> float:
@@ -46,5 +58,10 @@ def teacher_momentum(step: int, horizon: float) -> float:
 
     Returns:
         The momentum, 0..1: near 0 in the first steps, rising.
+
+    Raises:
+        ValueError: A number is out of range.
     """
+    check_range("step", step, 1)
+    check_range("horizon", horizon, 0, 1, open_low=True)
     return math.exp(-1 / (horizon * step))

@@ -8,19 +8,44 @@ from lml_iqa.tasks.parameter_groups import parameter_groups
 from lml_iqa.tasks.schedules import learning_rate_factor, teacher_momentum
 
 
-def test_cosine_rises_over_the_warm_up_and_falls_to_zero():
-    factor = [learning_rate_factor(p, schedule="cosine", warmup=0.2) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
-    assert factor == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
+def factors(total, **options):
+    return [learning_rate_factor(step, total, **options) for step in range(total)]
 
 
-def test_step_is_the_protocols_nine_epochs():
-    # 3 epochs of warm-up, 3 at the full rate, 3 at a tenth
-    factor = [learning_rate_factor(e / 9, schedule="step", warmup=3 / 9) for e in (1.5, 3, 4, 5.99, 6, 8.9)]
-    assert factor == pytest.approx([0.5, 1, 1, 1, 0.1, 0.1])
+def test_cosine_by_hand():
+    expected = [0.5, 1.0] + [0.5 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
+    assert factors(10, schedule="cosine", warmup=0.2) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_step_is_the_nine_epochs_of_the_protocol(steps):
+    """Three epochs of warm-up, three at the full rate, three at a tenth, whatever the number of steps of an epoch."""
+    found = factors(9 * steps, schedule="step", warmup=3 / 9)
+    assert found[: 3 * steps] == pytest.approx([(step + 1) / (3 * steps) for step in range(3 * steps)])
+    assert found[3 * steps : 6 * steps] == pytest.approx([1.0] * 3 * steps)
+    assert found[6 * steps :] == pytest.approx([0.1] * 3 * steps)
 
 
 def test_constant_needs_no_warm_up():
-    assert learning_rate_factor(0.0, schedule="constant", warmup=0.0) == 1.0
+    assert factors(3, schedule="constant", warmup=0.0) == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 1 / 3, 0.5, 0.99, 1.0])
+@pytest.mark.parametrize("total", range(1, 21))
+def test_no_step_is_wasted(schedule, warmup, total):
+    found = factors(total, schedule=schedule, warmup=warmup)
+    assert min(found) > 0
+    assert max(found) <= 1
+    top = found.index(max(found))
+    assert found[: top + 1] == sorted(found[: top + 1])
+    assert found[top:] == sorted(found[top:], reverse=True)
+    assert learning_rate_factor(total, total, schedule=schedule, warmup=warmup) == found[-1]  # schedulers ask for it
+
+
+def test_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="schedule must be one of 'cosine', 'step', 'constant', not 'linear'"):
+        learning_rate_factor(0, 10, schedule="linear", warmup=0.0)
 
 
 @pytest.mark.parametrize("steps", [400, 20_000])
@@ -63,7 +88,7 @@ def test_total_rate_follows_the_schedule_by_hand():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([{"params": [parameter], "lr": 2.0}])
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor((step + 1) / 10, schedule="cosine", warmup=0.1)
+        optimizer, lambda step: learning_rate_factor(step, 10, schedule="cosine", warmup=0.1)
     )
     rates = []
     for _ in range(9):
@@ -71,4 +96,4 @@ def test_total_rate_follows_the_schedule_by_hand():
         optimizer.step()
         schedule.step()
     assert rates[0] == pytest.approx(2.0)  # the first step already uses the end of its share of the warm-up
-    assert rates[4] == pytest.approx(1 + math.cos(math.pi * 4 / 9))
+    assert rates[4] == pytest.approx(1 + math.cos(math.pi * 3 / 9))
