@@ -150,8 +150,11 @@ class FeatureBackbone(Backbone):
     is_feature_network = True
 
     def __init__(self, network: Any, *, stages: int) -> None:
+        name = network.pretrained_cfg["architecture"]
         if not hasattr(network, "forward_intermediates"):
-            raise ValueError(f"timm's {network.pretrained_cfg['architecture']} hands out no feature maps")
+            raise ValueError(f"{name} returns no feature maps in timm; choose another model.backbone")
+        if stages > len(network.feature_info):
+            raise ValueError(f"{name} has {len(network.feature_info)} stages, not {stages}; set model.stages")
         indices = network.prune_intermediate_layers(stages, prune_norm=True, prune_head=True)
         channels = [info["num_chs"] for info in network.feature_info]
         super().__init__(network.to(memory_format=torch.channels_last), sum(channels[i] for i in indices))
@@ -167,7 +170,13 @@ class FeatureBackbone(Backbone):
 
 
 def create_backbone(
-    name: str, *, pretrained: Pretrained, tap_attention: bool, stages: int = 4, drop_path: float = 0.0
+    name: str,
+    *,
+    pretrained: Pretrained,
+    tap_attention: bool,
+    stages: int = 4,
+    drop_path: float = 0.0,
+    img_size: int | None = None,
 ) -> Backbone:
     """Build an encoder by its timm name.
 
@@ -177,17 +186,21 @@ def create_backbone(
         tap_attention: Whether a transformer hands out its last CLS query and patch keys.
         stages: How many last stages a feature network joins.
         drop_path: Stochastic depth of the network, 0..1.
+        img_size: Side of the crops in pixels, for networks that are built for one size.
 
     Raises:
-        ValueError: timm has no such model, or it cannot serve as asked.
+        ValueError: timm has no such model, or it does not take these options.
         WeightsError: Its weights cannot be had or do not fit.
     """
-    options: dict[str, Any] = {"drop_path_rate": drop_path}
+    # Only where asked for: many networks of timm do not take them.
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    if img_size is not None:
+        options["img_size"] = img_size
     architecture = name.partition(".")[0]
     plain = timm.is_model(architecture) and timm.models.model_entrypoint(architecture).__module__ in _PLAIN_VITS
     if plain:
         options["dynamic_img_size"] = True  # crops of any size
-    network: Any = create_network(name, pretrained, **options)
+    network: Any = _create(name, pretrained, options)
     span_processes(network)
     if plain:
         return ViTBackbone(network, tap_attention=tap_attention)
@@ -197,3 +210,14 @@ def create_backbone(
             "use saliency: panel_attention"
         )
     return FeatureBackbone(network, stages=stages)
+
+
+def _create(name: str, pretrained: Pretrained, options: dict[str, Any]) -> nn.Module:
+    try:
+        return create_network(name, pretrained, **options)
+    except TypeError as error:
+        ours = {"drop_path_rate": "model.drop_path", "img_size": "model.img_size"}
+        refused = [option for key, option in ours.items() if key in options and f"'{key}'" in str(error)]
+        if not refused:
+            raise
+        raise ValueError(f"{name} does not take {refused[0]}; leave it out") from error

@@ -50,6 +50,7 @@ class LMLNetwork(nn.Module):
         embedding_dim: Width Z of the embeddings. Ours, not the paper's.
         stages: How many last stages of a feature network (CNN) are joined.
         drop_path: Stochastic depth of the encoder, 0..1.
+        img_size: Side of the crops in pixels, for encoders that are built for one size (Swin, BEiT, MaxViT, ...).
         freeze_backbone: Train the heads only. The pair then shares one encoder, run once a step.
         train_batch_norm: Whether batch normalisation follows the statistics of each batch in training, that of all
             processes together. Off, the pretrained statistics stay, and small batches cannot unsettle them.
@@ -67,6 +68,7 @@ class LMLNetwork(nn.Module):
         embedding_dim: int = 128,
         stages: int = 4,
         drop_path: float = 0.0,
+        img_size: int | None = None,
         freeze_backbone: bool = False,
         train_batch_norm: bool = False,
     ) -> None:
@@ -87,6 +89,7 @@ class LMLNetwork(nn.Module):
             tap_attention=saliency == "joint_attention",
             stages=stages,
             drop_path=drop_path,
+            img_size=img_size,
         )
         self.saliency: Saliency = saliency
         self.freeze_backbone = freeze_backbone
@@ -116,7 +119,18 @@ class LMLNetwork(nn.Module):
         """Encode (B, K, 3, S, S) crops, uint8 or in 0..1, into M = B * K encodings."""
         pixels = to_pixels(crops)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_backbone):
-            encoding: Encoding = self.backbone(pixels.flatten(0, 1))
+            try:
+                encoding: Encoding = self.backbone(pixels.flatten(0, 1))
+            except (AssertionError, RuntimeError, ValueError, IndexError) as error:
+                # timm says in many ways that it cannot take crops of a size.
+                size, config = int(crops.shape[-1]), self.backbone.network.pretrained_cfg
+                if size == config["input_size"][-1] or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                raise ValueError(
+                    f"{config['architecture']} does not take crops of {size}x{size} pixels ({error}); set "
+                    f"model.img_size to {size} if the network has that option, or data.crop_size to "
+                    f"{config['input_size'][-1]} or another multiple of its patches"
+                ) from error
         return encoding
 
     def judge(self, encoding: Encoding, crops: Tensor) -> CropScores:

@@ -84,6 +84,7 @@ class LMLTask(LightningModule):
             processes together.
         stages: How many last stages of a feature network (CNN) are joined. Ours.
         drop_path: Stochastic depth of the encoder, 0..1.
+        img_size: Side of the crops in pixels (``data.crop_size``), for encoders that are built for one size.
         decoder_width: Width of the panel decoder; default the encoder's (feature networks: 192).
         decoder_heads: Attention heads of the panel decoder.
         panel_size: Judges in the panel.
@@ -141,6 +142,7 @@ class LMLTask(LightningModule):
         train_batch_norm: bool = False,
         stages: int = 4,
         drop_path: float = 0.0,
+        img_size: int | None = None,
         decoder_width: int | None = None,
         decoder_heads: int = 6,
         panel_size: int = 6,
@@ -200,6 +202,7 @@ class LMLTask(LightningModule):
                 embedding_dim=embedding_dim,
                 stages=stages,
                 drop_path=drop_path,
+                img_size=img_size,
                 freeze_backbone=freeze_backbone,
                 train_batch_norm=train_batch_norm,
             )
