@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from lml_iqa.datasets import BIQ2021, ImageTable, make_split
 
 ABLATION = Path(__file__).parents[1] / "benchmarks" / "ablation"
 
@@ -41,3 +44,26 @@ def test_frozen_ladder(biq2021_root, tmp_path):
     with (tmp_path / "results.csv").open(newline="") as file:
         assert {row["row"] for row in csv.DictReader(file)} == set(rows)
     assert (tmp_path / "results.png").stat().st_size > 1000
+
+
+def test_development_splits_of_a_subset(biq2021_root, tmp_path, monkeypatch):
+    """The published splits, made from a part of the set, are those that `--subset` makes from more of it."""
+    monkeypatch.syspath_prepend(ABLATION)
+    from run import development_rows, development_split
+
+    cut = BIQ2021(biq2021_root).load()
+    make_split(cut).save(tmp_path / "split.json", cut)
+    more = np.array(["a.jpg", "z.jpg"])
+    complete = ImageTable(
+        "BIQ2021",
+        cut.root,
+        np.concatenate([more, cut.files]),
+        np.concatenate([[0.5, 0.5], cut.scores]),
+        cut.scale,
+        parts=np.array(["train"] * (2 + len(cut))),
+        ids=np.concatenate([more, cut.ids]),
+    )
+    for seed in range(3):
+        expected = development_split(cut, development_rows(cut, None), seed)
+        split = development_split(complete, development_rows(complete, tmp_path / "split.json"), seed)
+        assert split.digest(complete) == expected.digest(cut)

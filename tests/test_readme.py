@@ -1,26 +1,192 @@
-"""What the README shows works."""
+"""What the README shows works, and what it and the benchmarks name exists."""
 
+import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from data.biq2021 import TRAIN
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from lml_iqa import BIQ2021DataModule
+from lml_iqa import BIQ2021DataModule, LMLTask, datamodules
 from lml_iqa.cli import main
+from lml_iqa.datamodules import IQADataModule
+from lml_iqa.doctor import command as doctor
+from lml_iqa.protocol import command as protocol
+from lml_iqa.protocol.cross import _data_option
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = ["README.md", "benchmarks/README.md", "benchmarks/scale.md"]
+MADE_BY_THE_READER = {"mine.yaml", "config.yaml", "holiday.py"}
 
 
 def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def spans(document):
+    """Code spans of a document, on one line each, and its other text."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)], text
+
+
+def commands(document):
+    """Every command of a document that runs something of this project, as arguments."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    fenced = "".join(re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)).replace("\\\n", " ")
+    found = []
+    for line in [*fenced.splitlines(), *spans(document)[0]]:
+        words = shlex.split(line.split("&&")[-1], comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+            del words[0]
+        if words[:3] == ["python", "-m", "lml_iqa"]:
+            words[:3] = ["lml-iqa"]
+        if words[:1] == ["lml-iqa"] or (words[:1] == ["python"] and len(words) > 1):
+            found.append(words)
+    return found
+
+
+COMMANDS = [pytest.param(words, id=" ".join(words)) for document in DOCUMENTS for words in commands(document)]
+
+
+def test_commands_are_found():
+    """Guards the tests of every command: they would pass on nothing."""
+    programs = [param.values[0][1] for param in COMMANDS]
+    assert {"fit", "test", "predict", "protocol", "data", "benchmarks/ablation/run.py"} <= set(programs)
+    assert len(COMMANDS) >= 30
+
+
+def parse_as_fit(subcommand, arguments, folder, capsys):
+    """Resolve options. In place of the reader's runs their configuration, in place of letters numbers."""
+    (folder / "mine.yaml").write_text(blocks("yaml")[0])
+    (folder / "holiday.py").write_text(next(code for code in blocks("python") if "HolidaySnaps" in code))
+    parsed, words = [subcommand], iter(arguments)
+    for word in words:
+        if word == "--ckpt_path":
+            assert next(words).endswith(".ckpt")
+        elif word.endswith("/config.yaml"):
+            parsed.append(str(ROOT / "configs" / "biq2021.yaml"))
+        else:
+            word = {"S": "0", "M": "0"}.get(word, word)
+            parsed.append(str(ROOT / word) if word.startswith(("configs/", "benchmarks/")) else word)
+    with pytest.raises(SystemExit) as stop:
+        main([*parsed, "--print_config"])
+    assert stop.value.code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_parses(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    program, *arguments = words[1:]
+    if words[0] == "python":
+        source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / program).parent.glob("*.py"))
+        assert (ROOT / program).is_file()
+        passed_on = [word for word in arguments if re.match(r"--(model|data|trainer)\.", word)]
+        for option in (word.partition("=")[0] for word in arguments if word.startswith("--") and word not in passed_on):
+            assert f'"{option}"' in source
+        parse_as_fit("fit", ["--config", "configs/biq2021.yaml", *passed_on], tmp_path, capsys)
+    elif program == "data":
+        doctor._parser().parse_args(arguments)
+    elif program == "protocol":
+        fit = arguments
+        if not arguments[0].startswith("-"):
+            content = protocol._read(ROOT / arguments[0])
+            assert "parameters" in content or protocol.read_plan(content, {})
+            fit = arguments[1:]
+        _, fit = protocol._parser().parse_known_args(fit)
+        parse_as_fit("fit", fit, tmp_path, capsys)
+    else:
+        parse_as_fit(program, arguments, tmp_path, capsys)
+
+
+def named_paths(document):
+    """Files and folders of the repository that a document names in code."""
+    code = [*spans(document)[0], *(" ".join(words) for words in commands(document))]
+    found = set(re.findall(r"(?<![\w/.-])(?:configs|benchmarks|lml_iqa|tests|notebooks)/[\w./-]*\w", "\n".join(code)))
+    found |= set(re.findall(r"(?<![\w/.*-])[\w/]+\.(?:yaml|py|sbatch)\b", "\n".join(code)))
+    return {name for name in found - MADE_BY_THE_READER if not name.startswith(("runs/", "OUT"))}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_exists(document):
+    """From the root, beside the document, or in the folder that the text is about."""
+    folders = [ROOT, (ROOT / document).parent, *(ROOT / name for name in ("configs", "benchmarks/ablation", "tests"))]
+    tests = {path.name for path in (ROOT / "tests").rglob("*.py")}
+    named = named_paths(document)
+    assert named
+    assert not [name for name in named - tests if not any((folder / name).exists() for folder in folders)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document):
+    links = re.findall(r"\]\((?!http)([^)\s#]*)#?([^)\s]*)\)", spans(document)[1])
+    assert links
+    for path, heading in links:
+        target = (ROOT / document).parent / path if path else ROOT / document
+        assert target.exists(), path
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_option_exists(document, tmp_path, capsys):
+    """Options that a text names by themselves; those with a value are parsed."""
+    programs = [path for part in ("lml_iqa", "benchmarks") for path in (ROOT / part).rglob("*.py")]
+    known = {"--config", "--ckpt_path", *re.findall(r'"(--\w+)"', "".join(path.read_text() for path in programs))}
+    classes = {"model": [LMLTask], "trainer": [Trainer], "data": [IQADataModule, *vars(datamodules).values()]}
+    for part, options in classes.items():
+        taken = (name for taker in options if inspect.isclass(taker) for name in inspect.signature(taker).parameters)
+        known |= {f"--{part}", *(f"--{part}.{name}" for name in taken)}
+    valued = []
+    for words in (span.split() for span in spans(document)[0] if span.startswith("--")):
+        for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+            assert option.removesuffix("+") in known, option
+        if re.match(r"--(model|data|trainer)\.", words[0]) and (len(words) > 1 or "=" in words[0]):
+            valued += words
+    parse_as_fit("fit", ["--config", "configs/biq2021.yaml", *valued], tmp_path, capsys)
+
+
+@pytest.mark.parametrize("file", ["benchmarks/cross.yaml", "configs/protocol/cross.yaml"])
+def test_sets_of_the_cross_set_matrix_parse(file):
+    plan = protocol.read_plan(protocol._read(ROOT / file), {})
+    for name, given in plan.sets.items():
+        assert given["class_path"] in _data_option(name, given)
+
+
+def test_guarantees_name_tests_that_check_their_tolerance():
+    """benchmarks/scale.md: every test exists, and the tolerances beside it are those in its file."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    rows = re.findall(r"^\| (?!guarantee|---)(.+) \|$", (ROOT / "benchmarks/scale.md").read_text(), re.MULTILINE)
+    checked = 0
+    for cells in (row.split(" | ") for row in rows):
+        tests = re.findall(r"\btest_\w+(?=[`\[])", cells[1]) if len(cells) > 2 else []
+        files = set()
+        for test in tests:
+            defined = [path for path, source in sources.items() if f"def {test}(" in source]
+            assert defined, test
+            files |= set(defined)
+        if files and len(cells) == 4 and "test_same_numbers" not in tests:  # which reads its own from the table
+            for number in re.findall(r"\b\d+e-\d+", cells[2]):
+                assert any(number in sources[path] for path in files), (tests, number)
+                checked += 1
+    assert checked > 5
+
+
+def test_extras_exist():
+    extras = set(re.findall(r'pip install -e "\.\[(\w+)\]"', README))
+    assert extras == {"quickstart", "test", "litdata"}
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert all(f"\n{extra} = [" in pyproject for extra in extras)
 
 
 def test_the_two_commands_are_those_that_ci_runs():

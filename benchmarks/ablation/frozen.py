@@ -1,12 +1,12 @@
 r"""Trains decoder and heads on what a frozen encoder says about fixed crops, encoded once: a minute a run on one core.
 
-    python benchmarks/ablation/frozen.py --root BIQ2021 --out runs/frozen --pretrained WEIGHTS --seeds 0 1 2 3 4
+    python benchmarks/ablation/frozen.py --root BIQ2021 --subset benchmarks/biq2021/split.json --out runs/frozen
     python benchmarks/ablation/summary.py runs/frozen
 
 or, on clean photographs distorted in TID2013's ways, tested on photographs never trained on:
 
     python benchmarks/ablation/frozen.py --root KODAK24 --set synthetic --config configs/quickstart.yaml \
-        --out runs/frozen_kodak --pretrained WEIGHTS
+        --out runs/frozen_kodak
 
 or, with ``--short_side 256``, on smaller copies of the photographs, of which a crop shows more.
 
@@ -27,7 +27,7 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from rows import HERE, Row, read_rows
-from run import development_split
+from run import add_subset, development_rows, development_split
 from torch.utils.data import DataLoader, Dataset
 
 from lml_iqa import LMLTask, Split, SyntheticDataModule, make_split
@@ -52,7 +52,8 @@ def load(args: argparse.Namespace) -> tuple[ImageTable, np.ndarray, Callable[[in
         table = BIQ2021(args.root).load()
         if args.short_side:
             table = dataclasses.replace(table, resized=ResizedImages(args.short_side, args.out / "resized"))
-        return table, np.flatnonzero(table.parts == "train"), lambda seed: development_split(table, seed)
+        usable = development_rows(table, args.subset)
+        return table, usable, lambda seed: development_split(table, usable, seed)
     table = SyntheticDataModule(args.root).table
     return table, np.arange(len(table)), lambda seed: make_split(table, rule="reference", seed=seed)
 
@@ -122,6 +123,7 @@ def make_trainer() -> Trainer:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="folder of BIQ2021, or of clean photographs")
+    add_subset(parser)
     parser.add_argument("--set", choices=["BIQ2021", "synthetic"], default="BIQ2021", help="default: %(default)s")
     parser.add_argument(
         "--config", type=Path, default=HERE.parents[1] / "configs/biq2021.yaml", help="options of model"

@@ -1,6 +1,6 @@
 """Trains every row of the ablation with every seed, on development splits that never touch the official test part.
 
-    python benchmarks/ablation/run.py --root BIQ2021 --out runs/ablation --seeds 0 1 2
+    python benchmarks/ablation/run.py --root BIQ2021 --subset benchmarks/biq2021/split.json --out runs/ablation
     python benchmarks/ablation/summary.py runs/ablation
 
 A seed draws the split, the first weights, the order and the crops; rows of one seed share all of them, so their
@@ -23,12 +23,28 @@ from rows import HERE, Row, read_rows
 from lml_iqa.datasets import BIQ2021, ImageTable, Split
 
 
-def development_split(table: ImageTable, seed: int) -> Split:
-    """70 / 10 / 20 % of the official training part; the official test part is in none."""
-    rows = np.random.default_rng(seed).permutation(np.flatnonzero(table.parts == "train"))
+def development_rows(table: ImageTable, subset: Path | None) -> np.ndarray:
+    """Rows to divide: the official training set, or the training and validation images of a split.json."""
+    if subset is None:
+        return np.flatnonzero(table.parts == "train")
+    split = Split.load(subset, table)
+    return np.sort(np.concatenate([split.train, split.val]))
+
+
+def development_split(table: ImageTable, rows: np.ndarray, seed: int) -> Split:
+    """70 / 10 / 20 % of the rows; other rows are in none."""
+    rows = np.random.default_rng(seed).permutation(rows)
     val, test = round(0.7 * len(rows)), round(0.8 * len(rows))
     parts = {"train": rows[:val], "val": rows[val:test], "test": rows[test:]}
     return Split(**{p: np.sort(r) for p, r in parts.items()}, rule="development", seed=seed, data_digest=table.digest())
+
+
+def add_subset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--subset",
+        type=Path,
+        help="split.json: use its training and validation images; default: the official training set",
+    )
 
 
 def train_and_rescore(row: Row, seed: int, args: argparse.Namespace) -> list[bool]:
@@ -70,6 +86,7 @@ def run(row: str, seed: int, args: argparse.Namespace, command: list[str]) -> bo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="folder of BIQ2021")
+    add_subset(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument(
         "--config", type=Path, nargs="+", default=[HERE.parents[1] / "configs/biq2021.yaml", HERE / "cpu.yaml"]
@@ -82,8 +99,9 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     rows = read_rows(args.rows)
     table = BIQ2021(args.root).load()
+    rows_to_split = development_rows(table, args.subset)
     for seed in args.seeds:
-        development_split(table, seed).save(args.out / f"split{seed}.json", table)
+        development_split(table, rows_to_split, seed).save(args.out / f"split{seed}.json", table)
     with ThreadPoolExecutor(args.jobs) as pool:
         jobs = [pool.submit(train_and_rescore, row, seed, args) for seed in args.seeds for row in rows]
         done = [succeeded for job in jobs for succeeded in job.result()]

@@ -1,6 +1,6 @@
 """How far may a teacher look back? One run of plain regression, followed by moving averages of several horizons.
 
-    python benchmarks/ablation/teacher_horizon.py --root BIQ2021 --pretrained WEIGHTS --seeds 0 1
+    python benchmarks/ablation/teacher_horizon.py --root BIQ2021 --subset benchmarks/biq2021/split.json
 
 A horizon is a share of the run's optimiser steps: momentum = exp(-1 / (horizon * steps)). All averages see one run,
 so they differ in nothing else. Scored on the development test part (never the official one), figures on stdout.
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from run import development_split
+from run import add_subset, development_rows, development_split
 from torch import Tensor, nn
 
 from lml_iqa import BIQ2021DataModule, LMLTask, image_score, plcc, srcc
@@ -55,6 +55,7 @@ def score(network: nn.Module, data: BIQ2021DataModule) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
+    add_subset(parser)
     parser.add_argument("--pretrained", default="packaged")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--epochs", type=int, default=2)
@@ -67,7 +68,7 @@ def main() -> None:
         seed_everything(seed)
         data = BIQ2021DataModule(args.root, batch_size=12, crops=4, eval_crops=9, crop_size=128, num_workers=0)
         split = args.out / f"split{seed}.json"
-        development_split(data.table, seed).save(split, data.table)
+        development_split(data.table, development_rows(data.table, args.subset), seed).save(split, data.table)
         data.split_rule = split
         task = LMLTask(
             backbone="tf_efficientnet_lite0",

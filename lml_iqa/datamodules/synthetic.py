@@ -1,4 +1,4 @@
-"""Synthetic distortions with human labels."""
+"""Synthetic distortions with pseudo-labels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from lml_iqa.datasets.table import ImageTable
 
 
 class SyntheticDataModule(IQADataModule):
-    """Clean photographs, distorted in TID2013's ways and labelled with what people thought of that type and level.
+    """Reference images, distorted in TID2013's ways and labelled with the mean MOS per type and level.
 
-    Training and test part never share a clean photograph.
+    The labels are pseudo-labels: TID2013's MOS of a type and level, averaged over its reference images. Nobody rated
+    these images. Training, validation and test set never share a reference image.
 
     Args:
-        root: Folder of clean photographs; default those that come with scikit-image, scikit-learn and matplotlib.
+        root: Folder of reference images; default those that come with scikit-image, scikit-learn and matplotlib.
         types: TID2013 distortion types, 1..24; default all.
         render_seed: Seed of the noise in the images.
         kwargs: See :class:`~lml_iqa.datamodules.base.IQADataModule`.

@@ -35,7 +35,7 @@ class Split:
         test: Rows to report on.
         rule: The rule that made the split (never ``auto``).
         seed: The seed that made it.
-        data_digest: :meth:`ImageTable.digest` of the table it belongs to.
+        data_digest: :meth:`ImageTable.digest` of the table it was made for.
     """
 
     train: NDArray[np.int64]
@@ -77,39 +77,40 @@ class Split:
     def load(cls, path: str | Path, table: ImageTable) -> Split:
         """Read a split that :meth:`save` wrote.
 
+        The table may have more rows than the one that the split was made for: those are in no set. The rows that the
+        file names must have the ids, scores and references that it was made for.
+
         Raises:
-            DatasetError: The file is not such a split, belongs to other data (ids, scores or references differ), or was
-                edited.
+            DatasetError: The file is not such a split, was made for other data, or was edited.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            digest, rule, seed = content["data_sha256"], content["rule"], int(content["seed"])
-            parts = {part: np.array(list(content.pop(part)), dtype=np.str_) for part in _PARTS}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            digest, rule, seed = str(content["data_sha256"]), str(content["rule"]), int(content["seed"])
+            parts = {part: np.array(list(map(str, content.pop(part))), dtype=np.str_) for part in _PARTS}
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise DatasetError(
                 f"{path}: not a split file ({error!r}); give one that a run saved as split.json"
             ) from error
-        if digest != table.digest():
+        rows, unknown = {}, False
+        for part, names in parts.items():
+            found = table.order[np.searchsorted(table.ids, names, sorter=table.order).clip(max=len(table) - 1)]
+            unknown |= bool((table.ids[found] != names).any())
+            rows[part] = np.sort(found)
+        named = np.concatenate(list(rows.values()))
+        if digest != table.digest() and (unknown or digest != table.digest(named)):
             raise DatasetError(
                 f"{path}: made for other data (hash {digest[:12]}, this {table.name} has {table.digest()[:12]}); "
                 "use the label file and images it was made for, or make a new split"
             )
-        edited = DatasetError(
-            f"{path}: edited by hand: a part is empty, or an image stands twice, elsewhere or is none of {table.name}; "
-            "use the file as a run saved it, or make a new split"
-        )
-        rows = {}
-        for part, names in parts.items():
-            places = np.searchsorted(table.ids, names, sorter=table.order).clip(max=len(table) - 1)
-            rows[part] = np.sort(table.order[places])
-            if (table.ids[table.order[places]] != names).any():
-                raise edited
-        if np.bincount(np.concatenate(list(rows.values())), minlength=1).max() > 1:
-            raise edited
         split = cls(**rows, rule=rule, seed=seed, data_digest=digest)
-        # Files of before had no hash of the parts.
-        if not len(split.test) or content.get("split_sha256", split.digest(table)) != split.digest(table):
-            raise edited
+        repeated = np.bincount(named, minlength=1).max() > 1
+        # Older files have no hash of the sets.
+        changed = content.get("split_sha256", split.digest(table)) != split.digest(table)
+        if unknown or repeated or changed or not len(split.test):
+            raise DatasetError(
+                f"{path}: edited by hand: the test set is empty, an image is listed twice or in another set, or its ID "
+                f"is not in {table.name}; use the file as a run saved it, or make a new split"
+            )
         return split
 
 

@@ -1,4 +1,4 @@
-"""Clean photographs in, distorted ones out, labelled with what people thought of that distortion."""
+"""Distorts reference images in TID2013's ways; labels are the mean MOS per type and level (pseudo-labels)."""
 
 from __future__ import annotations
 
@@ -73,20 +73,21 @@ def folder_photographs(root: str | Path) -> list[Path]:
 
 
 def load_synthetic(photographs: Sequence[Path], types: Sequence[int], cache: Path, seed: int) -> ImageTable:
-    """Render every photograph with every distortion type and level, once, and label the results.
+    """Distort every reference image with every type and level, once, and label the results.
 
-    The photographs are brought to TID2013's 512x384 (shrunk to cover it, cut around the centre, never enlarged). Labels
-    are the mean opinions that people gave to that type and level in TID2013, so they know nothing of the photograph:
-    a model learns from them how much people mind a distortion, not how it hides in a scene.
+    The reference images are brought to TID2013's 512x384 (shrunk to cover it, cut around the centre, never enlarged).
+    Labels are pseudo-labels: the MOS of that type and level in TID2013, averaged over its reference images. Nobody
+    rated these images, and all images of one type and level have the same label, so metrics on them tell how well
+    types and levels are ranked, not how well a model agrees with ratings of single images.
 
     Args:
-        photographs: Clean photographs.
+        photographs: Files of the reference images.
         types: TID2013 distortion types, 1..24.
         cache: Folder that keeps the rendered images; a complete rendering is used again.
         seed: Seed of the noise.
 
     Returns:
-        A table with reference, type and level of each image, MOS on TID2013's 0..9.
+        A table with reference, type and level of each image; scores on TID2013's MOS scale, 0..9.
 
     Raises:
         DatasetError: An unknown type, or two photographs of one name.
@@ -97,20 +98,20 @@ def load_synthetic(photographs: Sequence[Path], types: Sequence[int], cache: Pat
     names = [path.stem for path in photographs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise DatasetError(f"two clean photographs are called {repeated[0]!r}; give each its own name")
+        raise DatasetError(f"two reference images are called {repeated[0]!r}; give each its own name")
     folder = _rendered(photographs, sorted(set(types)), cache, seed)
-    opinion = human_mean_opinion()
+    mean_mos = human_mean_opinion()
     rows = [(n, t, level) for n in names for t in sorted(set(types)) for level in LEVELS]
     return ImageTable(
         name="synthetic",
         root=folder,
         files=np.array([_file(*row) for row in rows], dtype=np.str_),
-        scores=np.array([opinion[t, level] for _, t, level in rows]),
-        scale=ScoreScale("MOS", 0.0, 9.0),
+        scores=np.array([mean_mos[t, level] for _, t, level in rows]),
+        scale=ScoreScale("mean MOS per type and level", 0.0, 9.0),
         references=np.array([n for n, _, _ in rows], dtype=np.str_),
         types=np.array([DISTORTIONS[t].name for _, t, _ in rows], dtype=np.str_),
         levels=np.array([level for _, _, level in rows], dtype=np.int64),
-        source=f"{len(names)} clean photographs, human mean opinion of TID2013 by distortion type and level",
+        source=f"{len(names)} reference images; pseudo-labels: TID2013's mean MOS per type and level",
     )
 
 

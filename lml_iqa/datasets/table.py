@@ -168,27 +168,36 @@ class ImageTable:
         Args:
             rows: (m,) row numbers, each once.
         """
-        wanted = np.zeros(len(self), dtype=bool)
-        wanted[rows] = True
-        for block in _blocks(self.order[wanted[self.order]]):
+        for block in _blocks(self._sorted(rows)):
             yield self.ids[block].tolist()
 
-    def digest(self) -> str:
-        """SHA-256 (hex) over ids, scores and references, whatever the row order and the folder they lie in."""
-        return self._digest
+    def digest(self, rows: NDArray[np.int64] | None = None) -> str:
+        """SHA-256 (hex) over ids, scores and references; independent of the row order and of the folder.
+
+        Args:
+            rows: (m,) row numbers to hash, in any order; default all rows. A table of just these rows has the same
+                digest.
+        """
+        return self._digest if rows is None else self._hash(self._sorted(rows))
 
     @cached_property
     def _digest(self) -> str:
+        return self._hash(self.order)
+
+    def _hash(self, rows: NDArray[np.int64]) -> str:
         hasher = hashlib.sha256()
-        for rows in _blocks(self.order):
-            references = [""] * len(rows) if self.references is None else self.references[rows].tolist()
-            lines = zip(self.ids[rows].tolist(), self.scores[rows].astype(np.float64).tolist(), references, strict=True)
-            hasher.update(
-                "".join(f"{name}\t{score!r}\t{reference}\n" for name, score, reference in lines).encode(
-                    "utf-8", "surrogateescape"
-                )
-            )
+        for block in _blocks(rows):
+            references = [""] * len(block) if self.references is None else self.references[block].tolist()
+            columns = self.ids[block].tolist(), self.scores[block].astype(np.float64).tolist(), references
+            lines = (f"{name}\t{score!r}\t{reference}\n" for name, score, reference in zip(*columns, strict=True))
+            hasher.update("".join(lines).encode("utf-8", "surrogateescape"))
         return hasher.hexdigest()
+
+    def _sorted(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The given rows, each once, in the order of their ids."""
+        wanted = np.zeros(len(self), dtype=bool)
+        wanted[rows] = True
+        return self.order[wanted[self.order]]
 
 
 def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

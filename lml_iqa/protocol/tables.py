@@ -15,14 +15,11 @@ from lml_iqa.protocol.markup import latex_table, legacy_note, markdown_table, nu
 from lml_iqa.protocol.results import Result
 from lml_iqa.protocol.statistics import METRICS, Summary, srcc_by_group, summarise
 
-_DAGGER = r"$^\dagger$"
-_UNCHECKED = {"yes": "", "srcc": " (PLCC not checked by us)", "no": " (not checked by us)"}
-
 
 def published(dataset: str) -> list[dict[str, str]]:
-    """What papers report on a set: ``model``, ``srcc``, ``plcc``, ``source`` and ``checked``.
+    """What papers report on a set: ``model``, ``srcc``, ``plcc`` and ``source``; empty for most sets.
 
-    The last tells whether we saw the figures in the model's own paper: ``yes``, ``srcc`` (that one only) or ``no``.
+    Only numbers that were read in the model's own paper, at the place that ``source`` names.
     """
     text = files("lml_iqa.protocol").joinpath("published.csv").read_text(encoding="utf-8")
     return [row for row in csv.DictReader(text.splitlines()) if row["set"] == dataset]
@@ -118,10 +115,7 @@ def _markdown(
     lines = [f"# {dataset}: {count} runs" + (f", {len(failures)} failed" if failures else ""), ""]
     lines += [f"**{note}**\n" for note in notes]
     lines += markdown_table(["", "median", "95 % of the median", "mean", "std"], figures)
-    rivals = [
-        [r["model"], r["srcc"] or "-", r["plcc"] or "-", r["source"] + _UNCHECKED[r["checked"]]]
-        for r in published(dataset)
-    ]
+    rivals = [[r["model"], r["srcc"] or "-", r["plcc"] or "-", r["source"]] for r in published(dataset)]
     if rivals:
         lines += ["", *markdown_table(["published", "SRCC", "PLCC", "source"], rivals)]
     for column, groups in by_group.items():
@@ -134,11 +128,10 @@ def _markdown(
 
 
 def _latex(dataset: str, notes: Sequence[str], summaries: Mapping[str, Summary]) -> str:
-    rows = [[r["model"] + ("" if r["checked"] == "yes" else _DAGGER), r["srcc"], r["plcc"]] for r in published(dataset)]
+    rows = [[r["model"], r["srcc"], r["plcc"]] for r in published(dataset)]
     ours = f"Ours, median of {summaries['srcc'].n}" + (", legacy protocol" if notes else "")
     rows.append([ours, *(number(summaries[metric].median) for metric in ("srcc", "plcc"))])
-    unchecked = f"{_DAGGER}: as printed or quoted elsewhere, not checked"
-    return latex_table([dataset, "SRCC", "PLCC"], rows, [unchecked, *notes])
+    return latex_table([dataset, "SRCC", "PLCC"], rows, notes)
 
 
 def _draw(path: Path, title: Sequence[str], runs: Mapping[str, Result], summaries: Mapping[str, Summary]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lml_iqa.datasets import DatasetError, ImageTable, ScoreScale, Split, make_split
+from lml_iqa.datasets import BIQ2021, DatasetError, ImageTable, ScoreScale, Split, make_split
 from lml_iqa.datasets.folder import load_folder
 from lml_iqa.datasets.splits import thin_out
 
@@ -215,9 +215,111 @@ def test_other_data_is_refused(saved):
     assert "made for other data" in refused(Split.load, saved, changed)
 
 
+def rows_of(data, rows, **changed):
+    """A table of some rows of another."""
+    columns = {"files": data.files, "scores": data.scores, "references": data.references, **changed}
+    taken = {name: None if column is None else column[rows] for name, column in columns.items()}
+    return ImageTable("toy", Path("/data"), scale=data.scale, **taken)
+
+
+@pytest.mark.parametrize("authentic", [False, True])
+def test_a_split_of_some_rows_loads_on_a_table_that_has_more(tmp_path, authentic):
+    everything = table(40, 3, shuffle=2, authentic=authentic)
+    part = rows_of(everything, np.random.default_rng(0).permutation(len(everything))[:70])
+    split = make_split(part, rule="random", seed=3)
+    split.save(tmp_path / "split.json", part)
+    loaded = Split.load(tmp_path / "split.json", everything)
+    assert files(loaded, everything) == files(split, part)
+    assert loaded.digest(everything) == split.digest(part)
+    assert (loaded.rule, loaded.seed, loaded.data_digest) == ("random", 3, part.digest())
+    assert sum(len(getattr(loaded, name)) for name in PARTS) == 70  # the other rows are in no set
+    loaded.save(tmp_path / "again.json", everything)  # what a run on it leaves
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "split.json").read_bytes()
+    fewer = [thin_out(split, part, 0.5), thin_out(loaded, everything, 0.5)]
+    assert files(fewer[0], part) == files(fewer[1], everything)
+
+
+def change_a_score(data, row):
+    scores = data.scores.copy()
+    scores[row] += 1e-9 if scores[row] < 0.5 else -1e-9
+    return rows_of(data, np.arange(len(data)), scores=scores)
+
+
+def change_a_reference(data, row):
+    references = data.references.copy()
+    references[row] = "another"
+    return rows_of(data, np.arange(len(data)), references=references)
+
+
+def rename_an_image(data, row):
+    names = data.files.copy()
+    names[row] = "r9.png"
+    return rows_of(data, np.arange(len(data)), files=names)
+
+
+def drop_an_image(data, row):
+    return rows_of(data, np.delete(np.arange(len(data)), row))
+
+
+def drop_the_references(data, row):
+    return rows_of(data, np.arange(len(data)), references=None)
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(
+    "change", [change_a_score, change_a_reference, rename_an_image, drop_an_image, drop_the_references]
+)
+def test_a_split_of_some_rows_is_refused_where_one_of_them_differs(tmp_path, change, name):
+    everything = table()
+    part = rows_of(everything, np.arange(0, 120, 2))
+    split = make_split(part, rule="random")
+    split.save(tmp_path / "split.json", part)
+    row = 2 * int(getattr(split, name)[0])
+    message = refused(Split.load, tmp_path / "split.json", change(everything, row))
+    assert message.startswith(f"{tmp_path}/split.json: made for other data (hash {part.digest()[:12]}, this toy has ")
+    if change is not drop_the_references:  # of a row in no set it does not matter
+        assert files(Split.load(tmp_path / "split.json", change(everything, row + 1)), everything)["val"]
+
+
+def test_an_edited_split_of_some_rows_is_refused(tmp_path):
+    everything = table()
+    part = rows_of(everything, np.arange(0, 120, 2))
+    make_split(part, rule="random").save(tmp_path / "split.json", part)
+    content = json.loads((tmp_path / "split.json").read_text())
+    for edit in (leak, rename, rename_last, empty, repeat, move, borrow):
+        edited = {**content, **{name: list(content[name]) for name in PARTS}}
+        edit(edited)
+        (tmp_path / "split.json").write_text(json.dumps(edited))
+        assert "make a new split" in refused(Split.load, tmp_path / "split.json", everything)
+
+
+def test_the_published_split_of_biq2021(shared_data):
+    """Loads on the 4,000 photographs it was made from, with the hashes that the published figures were tested on."""
+    path = Path(__file__).parents[2] / "benchmarks" / "biq2021" / "split.json"
+    data = BIQ2021(shared_data / "BIQ2021").load()
+    split = Split.load(path, data)
+    assert tuple(len(getattr(split, name)) for name in PARTS) == (2881, 320, 799)
+    assert files(split, data) == files(make_split(data), data)
+    tested_on = json.loads((path.parent / "lml.json").read_text())["tested_on"]
+    assert tested_on["data_sha256"] == split.data_digest
+    assert tested_on["split_sha256"] == split.digest(data)
+    # The complete set lists these and 8,000 more; the official test part is in none of the three.
+    others = np.array([f"other{n}.jpg" for n in range(8000)])
+    complete = ImageTable(
+        "BIQ2021",
+        data.root,
+        np.concatenate([data.files, others]),
+        np.concatenate([data.scores, np.full(8000, 0.5)]),
+        data.scale,
+        parts=np.array(["train"] * 10000 + ["test"] * 2000),
+        ids=np.concatenate([data.ids, others]),
+    )
+    assert Split.load(path, complete).digest(complete) == split.digest(data)
+
+
 @pytest.mark.parametrize(
     "content",
-    ["", "not json", "[]", "3", "null", "{}", '{"data_sha256": "x", "rule": "random", "seed": 0}', "\udcff"],
+    ["", "not json", "[]", "[" * 100_000, "3", "null", "{}", '{"data_sha256": "x", "rule": "", "seed": 0}', "\udcff"],
 )
 def test_garbage_is_refused(tmp_path, content):
     path = tmp_path / "split.json"
@@ -231,7 +333,7 @@ def test_missing_file_is_refused(tmp_path):
     assert f"{tmp_path}/gone.json: not a split file" in refused(Split.load, tmp_path / "gone.json", table())
 
 
-@pytest.mark.parametrize("seed", [None, "x", [1]])
+@pytest.mark.parametrize("seed", [None, "x", [1], float("inf"), float("nan")])
 def test_senseless_seed_in_the_file_is_refused(saved, seed):
     saved.write_text(json.dumps({**json.loads(saved.read_text()), "seed": seed}))
     assert "not a split file" in refused(Split.load, saved, table())
@@ -257,6 +359,18 @@ def repeat(content):
     content["train"] *= 2
 
 
+def move(content):
+    content["train"].append(content["test"].pop())
+
+
+def borrow(content):
+    content["train"].append("r000_v1.png")
+
+
+def nest(content):
+    content["train"] = [content["train"]]
+
+
 def text(content):
     content["train"] = "r000_v0.png"
 
@@ -265,7 +379,7 @@ def numbers(content):
     content["train"] = [1, 2, 3]
 
 
-@pytest.mark.parametrize("edit", [leak, rename, rename_last, empty, repeat, text, numbers])
+@pytest.mark.parametrize("edit", [leak, rename, rename_last, empty, repeat, move, nest, text, numbers])
 def test_edited_file_is_refused(saved, edit):
     content = json.loads(saved.read_text())
     edit(content)

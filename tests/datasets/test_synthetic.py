@@ -41,7 +41,7 @@ def test_every_photograph_comes_with_every_type_and_level(table, photographs):
     assert all(table.path(row).is_file() for row in range(len(table)))
 
 
-def test_labels_are_peoples_mean_opinions(table):
+def test_labels_are_the_mean_mos_per_type_and_level_and_say_so(table):
     published = Path("lml_iqa/transforms/distortions/tid2013_mean_mos.csv")
     with (Path(__file__).parents[2] / published).open(newline="") as file:
         opinion = {(int(r["type"]), int(r["level"])): float(r["mean"]) for r in csv.DictReader(file)}
@@ -49,6 +49,8 @@ def test_labels_are_peoples_mean_opinions(table):
         kind, level = (int(part) for part in table.path(row).stem.split("_")[1:])
         assert table.scores[row] == opinion[kind, level]
         assert table.levels[row] == level
+    assert (table.scale.name, table.scale.low, table.scale.high) == ("mean MOS per type and level", 0, 9)
+    assert table.source == "5 reference images; pseudo-labels: TID2013's mean MOS per type and level"
 
 
 def test_severities_of_the_rendered_files_are_tid2013s(table, photographs):

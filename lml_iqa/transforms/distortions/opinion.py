@@ -1,4 +1,4 @@
-"""What people think of each distortion.
+"""Mean MOS per distortion type and level in TID2013.
 
 The packaged table holds the mean opinion score (MOS) of every type and level in TID2013 over its 24 natural reference
 images. Source: N. Ponomarenko et al., "Image database TID2013: Peculiarities, results and perspectives", Signal
@@ -12,10 +12,10 @@ from importlib import resources
 
 
 def human_mean_opinion() -> dict[tuple[int, int], float]:
-    """Mean MOS on TID2013's scale of 0 to 9, higher being better.
+    """Mean MOS on TID2013's scale, 0..9, higher is better.
 
     Returns:
-        One figure for each of the 120 pairs (type 1..24, level 1..5).
+        One number for each of the 120 pairs (type 1..24, level 1..5).
     """
     table = resources.files(__package__) / "tid2013_mean_mos.csv"
     with table.open(encoding="utf-8") as lines:
