@@ -105,7 +105,7 @@ def _walk(root: Path) -> _Listing:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
+                for entry in sorted(entries, key=lambda entry: entry.name):
                     _place(entry, f"{prefix}{entry.name}", found, folders, links)
         except OSError:
             found.lost.append(prefix or ".")
@@ -117,7 +117,7 @@ def _place(entry: os.DirEntry[str], path: str, found: _Listing, folders: list[st
     ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
     image = ending in image_endings()
     hidden = entry.name.startswith(".")
-    if entry.is_dir():
+    if _is_folder(entry):
         if hidden or entry.name.lower() in _SYSTEM_FOLDERS:
             found.hidden.append(f"{path}/")
         else:
@@ -134,3 +134,10 @@ def _place(entry: os.DirEntry[str], path: str, found: _Listing, folders: list[st
         found.images.append(path)
     else:
         found.unreadable[unreadable_endings()[ending]].append(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
