@@ -89,13 +89,15 @@ def _open(source: str | Path | BinaryIO) -> ImageFile.ImageFile:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    """EXIF orientation, 1 to 8; 1 where there is none, it cannot be read or does not count."""
+    if image.format == "JXL" and not getattr(image, "jpeg", None):
+        return 1  # decoded upright; EXIF counts only where a whole JPEG is inside
     orientation = None
     with suppress(Exception):  # malformed metadata: parsers raise anything
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     with suppress(LookupError, struct.error):
         # Pillow gives up at the first malformed tag, which may come before the orientation.
-        orientation = _orientation_tag(image.info["exif"]) or orientation
+        orientation = _orientation_tag(image.info.get("exif") or b"") or orientation
     return int(orientation) if orientation in _TURNS else 1
 
 

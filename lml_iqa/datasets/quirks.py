@@ -56,7 +56,7 @@ def quirks_of(image: ImageFile.ImageFile) -> Quirks:
     if image.format == "BMP":
         return Quirks(_bmp_profile(image))
     # Pillow scales the levels of a PPM to 0..65535.
-    return Quirks(image.info.get("icc_profile"), white=65535 if image.format in {"PPM", "IM"} else None)
+    return Quirks(image.info.get("icc_profile"), white=65535 if image.format in {"PPM", "IM", "JXL"} else None)
 
 
 def _tiff(image: TiffImagePlugin.TiffImageFile) -> Quirks:
