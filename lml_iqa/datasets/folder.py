@@ -1,51 +1,81 @@
-"""A folder of photographs that nobody rated, to be scored."""
+"""A folder of unrated images, to be scored."""
 
 from __future__ import annotations
 
+import logging
+import os
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from lightning.pytorch.utilities import rank_zero_warn
 
-from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.errors import DatasetError, first_few
 from lml_iqa.datasets.files import find_root
+from lml_iqa.datasets.formats import image_endings, unreadable_endings
 from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.utils.files import printable
 
-# Pillow knows these by name but decodes none of them by itself.
-_NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+_log = logging.getLogger(__name__)
+
+# Folders of thumbnails, deleted files and backups that file servers and operating systems make, besides hidden ones.
+_SYSTEM_FOLDERS = {
+    *("#recycle", "#snapshot", "@eadir", "@__thumb", "@recently-snapshot", "@recycle", "@sharebin", "@tmp"),
+    *("$recycle.bin", "recycled", "recycler", "system volume information"),
+    *("__macosx", "lost+found", "network trash folder", "temporary items"),
+}
 
 
-def image_endings() -> set[str]:
-    """Endings of file names, with their dot and in lower case, that Pillow reads pictures from."""
-    kinds = Image.registered_extensions()  # also loads all of Pillow's plugins, which fills Image.OPEN
-    readable = (Image.OPEN.keys() | {"MPO"}) - _NO_PICTURES
-    return {ending for ending, kind in kinds.items() if kind in readable}
+class _Listing:
+    """What one walk through a folder found; paths are POSIX and relative to the folder."""
+
+    def __init__(self) -> None:
+        self.images: list[str] = []
+        self.hidden: list[str] = []
+        self.unreadable: defaultdict[str, list[str]] = defaultdict(list)  # by cure
+        self.lost: list[str] = []  # links that lead nowhere, folders that may not be listed
 
 
 def list_images(root: Path) -> list[str]:
-    """POSIX paths, relative to ``root`` and sorted, of all files below it with an image's ending.
+    """Paths of all images below a folder, sorted by code points.
 
-    Hidden files are passed over: the ``._name.jpg`` that macOS leaves in archives hold no picture.
+    Linked folders are followed, each real folder once. Hidden files and folders are skipped, as are those that
+    file servers and operating systems make (thumbnails, deleted files); they are logged. Image files of formats that
+    cannot be read here are skipped with a warning.
+
+    Args:
+        root: The folder; it may be hidden itself.
+
+    Returns:
+        POSIX paths relative to ``root``.
 
     Raises:
-        DatasetError: There is none.
+        DatasetError: There is no image that can be read.
     """
-    endings = image_endings()
-    found = sorted(
-        p.relative_to(root).as_posix()
-        for p in root.rglob("*")
-        if p.suffix.lower() in endings and not p.name.startswith(".") and p.is_file()
-    )
-    if not found:
-        raise DatasetError(f"{root}: no image files in this folder; give the folder that holds the photographs")
-    return found
+    found = _walk(root)
+    if found.hidden:
+        names = first_few([printable(path) for path in sorted(found.hidden)])
+        _log.info("%s: skipped %d hidden files and folders: %s", printable(root), len(found.hidden), names)
+    skipped = []
+    for cure, paths in sorted(found.unreadable.items()):
+        names = first_few([printable(path) for path in sorted(paths)])
+        skipped.append(f"{len(paths)} images of formats that cannot be read here ({names}); to score them, {cure}")
+    if found.lost:
+        names = first_few([printable(path) for path in sorted(found.lost)])
+        skipped.append(f"{len(found.lost)} folders or links that cannot be opened ({names}); correct or remove them")
+    if not found.images:
+        hint = f" except {'. '.join(skipped)}" if skipped else "; give the folder that holds the images"
+        raise DatasetError(f"{printable(root)}: no image files in this folder{hint}")
+    for reason in skipped:
+        rank_zero_warn(f"{printable(root)}: skipped {reason}")
+    return sorted(found.images)
 
 
 def load_folder(root: str | Path) -> ImageTable:
     """List all images below a folder as an unrated table.
 
     Raises:
-        DatasetError: The folder does not exist or holds no image.
+        DatasetError: The folder does not exist or holds no image that can be read.
     """
     folder = find_root(root, "folder")
     files = np.array(list_images(folder), dtype=np.str_)
@@ -58,3 +88,56 @@ def load_folder(root: str | Path) -> ImageTable:
         source="all images of the folder",
         rated=False,
     )
+
+
+def _walk(root: Path) -> _Listing:
+    found = _Listing()
+    folders, links = [""], list[str]()  # still to be walked; each ends with a slash, but for the root
+    seen: set[tuple[int, int]] = set()
+    while folders or links:
+        # Real folders first: their images get the same names, whatever links to them are called.
+        prefix = folders.pop() if folders else links.pop(0)
+        # Strings, because Path takes a second for 100,000 files.
+        folder = f"{root}/{prefix}"
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    _place(entry, f"{prefix}{entry.name}", found, folders, links)
+        except OSError:
+            found.lost.append(prefix or ".")
+    return found
+
+
+def _place(entry: os.DirEntry[str], path: str, found: _Listing, folders: list[str], links: list[str]) -> None:
+    """Add one entry of a folder to what was found, or to the folders to be walked."""
+    ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+    image = ending in image_endings()
+    hidden = entry.name.startswith(".")
+    if _is_folder(entry):
+        if hidden or entry.name.lower() in _SYSTEM_FOLDERS:
+            found.hidden.append(f"{path}/")
+        else:
+            (links if entry.is_symlink() else folders).append(f"{path}/")
+    elif not image and ending not in unreadable_endings():
+        return
+    elif hidden:
+        found.hidden.append(path)
+    elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+        found.lost.append(path)
+    elif not entry.is_file():  # a pipe or a device
+        return
+    elif image:
+        found.images.append(path)
+    else:
+        found.unreadable[unreadable_endings()[ending]].append(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False

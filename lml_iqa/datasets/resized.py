@@ -19,7 +19,7 @@ from lml_iqa.datasets.images import read_image
 
 _log = logging.getLogger(__name__)
 
-_RECIPE = "1"  # change it when reading or shrinking changes: it names the copies
+_RECIPE = "2"  # change it when reading or shrinking changes: it names the copies
 
 
 @dataclass(frozen=True)

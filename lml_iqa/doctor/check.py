@@ -18,7 +18,7 @@ from lml_iqa.datasets import BENCHMARKS, Benchmark, DatasetError, Listing, read_
 from lml_iqa.datasets.errors import first_few
 from lml_iqa.datasets.faults import find_faults, listed_landmarks
 from lml_iqa.datasets.files import CaseFolder, contents, entries_of, find_root
-from lml_iqa.datasets.folder import image_endings
+from lml_iqa.datasets.formats import image_endings
 from lml_iqa.datasets.images import read_size
 
 Severity = Literal["problem", "warning", "note"]

@@ -1,13 +1,16 @@
 import io
+import struct
 import warnings
 from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
+from data.raw_files import write_png, write_tiff
 from PIL import Image, PngImagePlugin
 
 from lml_iqa.datasets import DatasetError, ImageReadError, read_image
+from lml_iqa.datasets.images import read_size
 
 EXIF_ORIENTATION = 0x0112
 
@@ -166,6 +169,109 @@ def test_exif_orientation_of_16_bit_grey(tmp_path):
     grey = picture()[..., 0]
     stored = np.ascontiguousarray(STORED[6](grey)).astype(np.uint16) * 257
     np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", stored, exif=exif))[..., 0], grey)
+
+
+def exif_block(*entries, order="<"):
+    """EXIF of one directory, as in a JPEG: pairs of tag, type, count and the 4 bytes of the value."""
+    head = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, 8)
+    fields = [struct.pack(f"{order}HHI", *entry[:3]) + entry[3] for entry in entries]
+    return b"Exif\0\0" + head + struct.pack(f"{order}H", len(fields)) + b"".join(fields) + bytes(4) + bytes(range(64))
+
+
+SIDEWAYS = (EXIF_ORIENTATION, 3, 1, struct.pack("<HH", 6, 0))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (0x011A, 2, 8, struct.pack("<I", 40)),  # XResolution as text
+        (0x011A, 5, 1, struct.pack("<I", 40)),  # a rational that is 0 / 0 or beyond the data
+        (0x011A, 5, 1, struct.pack("<I", 1 << 31)),
+        (0x011A, 10, 0xFFFFFFFF, bytes(4)),
+        (0x0131, 99, 1, bytes(4)),  # unknown type
+        (0x9206, 12, 1, struct.pack("<I", 40)),
+        (0x0102, 8, 1, struct.pack("<h", -1) + bytes(2)),
+        (0x8769, 4, 1, struct.pack("<I", 8)),  # directory that holds itself
+        (0x8769, 9, 1, struct.pack("<i", -42)),
+        (0x8825, 2, 4, b"text"),
+    ],
+)
+def test_malformed_exif_does_not_matter(tmp_path, entry):
+    for entries in ([entry, SIDEWAYS], [SIDEWAYS, entry]):
+        path = save(tmp_path / "a.jpg", picture(), quality=100, subsampling=0, exif=exif_block(*entries))
+        assert read_size(path) == (40, 24)
+        np.testing.assert_allclose(read_image(path).astype(int), np.rot90(picture(), k=-1), atol=4)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        exif_block((EXIF_ORIENTATION, 2, 4, b"six\0")),
+        exif_block((EXIF_ORIENTATION, 7, 4, b"\6\6\6\6")),
+        exif_block((EXIF_ORIENTATION, 5, 1, struct.pack("<I", 1 << 30))),
+        exif_block((EXIF_ORIENTATION, 8, 1, struct.pack("<hH", -6, 0))),
+        b"Exif\0\0",
+        b"Exif\0\0II*",
+        b"Exif\0\0neither of the two byte orders",
+        exif_block(SIDEWAYS)[:20],
+    ],
+    ids=["text", "bytes", "fraction", "negative", "empty", "short", "no byte order", "cut off"],
+)
+def test_orientation_that_cannot_be_read_is_passed_over(tmp_path, exif):
+    path = save(tmp_path / "a.jpg", picture(), quality=100, subsampling=0, exif=exif)
+    assert read_size(path) == (24, 40)
+    np.testing.assert_allclose(read_image(path).astype(int), picture(), atol=4)
+
+
+@pytest.mark.parametrize("pointer", [0x8769, 0x8825, 0xA005])
+@pytest.mark.parametrize("place", [-42, 1 << 30, 8, 0])
+def test_malformed_exif_of_a_tiff_does_not_matter(tmp_path, pointer, place):
+    samples = picture().astype(int)
+    tags = {pointer: ("i", [place]), EXIF_ORIENTATION: ("H", [6])}
+    path = write_tiff(tmp_path / "a.tif", samples, bits=8, photometric=2, tags=tags)
+    assert read_size(path) == (40, 24)
+    np.testing.assert_array_equal(read_image(path), np.rot90(picture(), k=-1))
+
+
+def test_random_damage_to_exif_does_not_matter(tmp_path):
+    plain = np.asarray(Image.open(save(tmp_path / "plain.jpg", picture(), quality=90)))
+    exif = Image.Exif()
+    exif.update({0x010F: "maker", 0x011A: 72.0, 0x8769: {0x829A: (1, 100), 0x927C: b"note"}, 0x8825: {1: "N"}})
+    whole = np.frombuffer(exif.tobytes(), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = whole.copy()
+        hit = rng.integers(6, len(whole), 4)
+        damaged[hit] = rng.integers(0, 256, len(hit))
+        image = read_image(save(tmp_path / "a.jpg", picture(), quality=90, exif=damaged.tobytes()))
+        assert any(np.array_equal(stored(image), plain) for stored in STORED.values())
+
+
+def test_orientation_from_xmp(tmp_path):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for name in ("a.webp", "a.png"):
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        options = {"xmp": xmp, "lossless": True} if name == "a.webp" else {"pnginfo": info}
+        path = save(tmp_path / name, picture(), **options)
+        assert read_size(path) == (40, 24)
+        np.testing.assert_array_equal(read_image(path), np.rot90(picture(), k=-1))
+
+
+def test_exif_after_the_pixels_of_a_png(tmp_path):
+    exif = exif_block(SIDEWAYS)[6:]
+    path = write_png(tmp_path / "a.png", picture().astype(int), bits=8, colour_type=2, late=[(b"eXIf", exif)])
+    np.testing.assert_array_equal(read_image(path), np.rot90(picture(), k=-1))
+    assert read_size(path) == (40, 24)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg", "a.webp", "a.avif"])
+def test_size_agrees_with_the_image(tmp_path, name, orientation):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    path = save(tmp_path / name, picture(), exif=exif)
+    assert read_size(path) == read_image(path).shape[:2]
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255])
