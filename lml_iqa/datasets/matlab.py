@@ -32,7 +32,7 @@ def read_texts(path: Path, variable: str) -> NDArray[np.str_]:
     """
     values = _read(path, variable)
     texts = [np.ravel(cell) for cell in values]
-    if values.dtype != object or any(len(text) and text.dtype.kind != "U" for text in texts):
+    if values.dtype != object or any(len(text) > 1 or (len(text) and text.dtype.kind != "U") for text in texts):
         raise DatasetError(f"{path}: variable {variable!r} holds no texts; give the set's own label file")
     return np.array([str(text[0]) if len(text) else "" for text in texts], dtype=np.str_)
 

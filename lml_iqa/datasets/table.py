@@ -220,7 +220,8 @@ class ImageTable:
         for rows in _blocks(self.order):
             references = [""] * len(rows) if self.references is None else self.references[rows].tolist()
             lines = zip(self.ids[rows].tolist(), self.scores[rows].astype(np.float64).tolist(), references, strict=True)
-            hasher.update("".join(f"{name}\t{score!r}\t{reference}\n" for name, score, reference in lines).encode())
+            text = "".join(f"{name}\t{score!r}\t{reference}\n" for name, score, reference in lines)
+            hasher.update(text.encode("utf-8", "surrogateescape"))  # names need not be UTF-8
         return hasher.hexdigest()
 
 
