@@ -642,7 +642,7 @@ BAD = {
     "live: text as .mat": (
         "live",
         text(REALIGNED),
-        "{root}/" + REALIGNED + ": not a MATLAB file, or damaged (Unknown mat file type, version 97, 46); "
+        "{root}/" + REALIGNED + ": not a MATLAB file, or damaged (no header of a MATLAB 5 file); "
         "copy or download the file again",
     ),
     "csiq: text as .xlsx": (
