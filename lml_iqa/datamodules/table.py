@@ -1,4 +1,4 @@
-"""People's own ratings."""
+"""Ratings of your own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class TableDataModule(IQADataModule):
 
     Args:
         root: Folder that the paths in the CSV are relative to.
-        labels: The CSV file (UTF-8, comma, header row); a relative path is looked for in ``root`` first.
+        labels: The CSV file, with a header row; a relative path is looked for in ``root`` first. Delimiters, encodings
+            and path styles: see :func:`~lml_iqa.datasets.csv_table.load_csv_table`.
         path_column: Column of the images' paths.
         score_column: Column of the scores.
-        reference_column: Column of the clean photographs' names; rows that share one stay on one side of a split.
+        reference_column: Column of the reference images' names; rows that share one are never in two sets of a split.
         split_column: Column with ``train``, ``val`` or ``test``: an official split.
         low: Lowest score of the scale; default the lowest in the file.
         high: Highest score of the scale; default the highest in the file.

@@ -1,15 +1,18 @@
-"""People's own ratings: any CSV of path and score."""
+"""Ratings of your own: a CSV of image paths and scores."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
+from lml_iqa.datasets.decimals import parse_numbers
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.files import CaseFolder, find_root, match_files
-from lml_iqa.datasets.ratings import parse_numbers, read_arrays
+from lml_iqa.datasets.ratings import read_arrays
 from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.errors import ConfigError
 
 
 def load_csv_table(
@@ -25,15 +28,20 @@ def load_csv_table(
     higher_is_better: bool = True,
     name: str | None = None,
 ) -> ImageTable:
-    """Read a CSV with one rated image a row.
+    r"""Read a CSV with one rated image per row.
+
+    The file has a header row; columns are separated by comma, semicolon, tab or ``|``; decimals have a point or, where
+    it is no separator, a comma. The encoding is UTF-8, or UTF-16 or UTF-32 with a byte order mark. Paths may be
+    absolute, use ``/`` or ``\``, and differ from the disk in letter case and Unicode composition. What can be read in
+    more than one way is an error.
 
     Args:
         root: Folder that the paths in the CSV are relative to.
-        labels: The CSV file: UTF-8, comma, header row. A relative path is looked for in ``root``, then where it stands.
+        labels: The CSV file. A relative path is looked for in ``root``, then in the current folder.
         path_column: Column of the images' paths.
         score_column: Column of the scores.
-        reference_column: Column naming the clean photograph that each image was made from: rows that share one never
-            stand on both sides of a split.
+        reference_column: Column of the reference image that each image was made from: rows that share one are never
+            in two sets of a split. See :func:`~lml_iqa.datasets.splits.reference_key` for spellings that count as one.
         split_column: Column with ``train``, ``val`` or ``test``.
         low: Lowest score of the scale; default the lowest score in the file.
         high: Highest score of the scale; default the highest score in the file.
@@ -41,11 +49,26 @@ def load_csv_table(
         name: Name of the data set; default the file's name.
 
     Raises:
-        DatasetError: The file, a column or an image is missing, a score is no number or off the scale, all scores
-            are equal.
+        DatasetError: The file, a column or an image is missing, a row cannot be read for certain, a score is no number
+            or off the scale, all scores are equal.
+        ConfigError: An option is of the wrong type.
     """
+    for option, column, needed in (
+        ("path_column", path_column, True),
+        ("score_column", score_column, True),
+        ("reference_column", reference_column, False),
+        ("split_column", split_column, False),
+    ):
+        if not (isinstance(column, str) and column) and (needed or column is not None):
+            raise ConfigError(f"{option}={column!r} is no column; give its name as in the header of {labels}")
+    if not isinstance(higher_is_better, bool):
+        raise ConfigError(f"higher_is_better={higher_is_better!r} must be True or False")
+    for option, limit in (("low", low), ("high", high)):
+        if isinstance(limit, bool) or not isinstance(limit, (int, float, np.number, type(None))):
+            raise ConfigError(f"{option}={limit!r} must be a number, in the units of the scores")
     folder = find_root(root, "table")
-    file = folder / labels if (folder / labels).exists() else Path(labels)
+    file = Path(labels).expanduser()
+    file = folder / file if os.path.lexists(folder / file) else file
     columns = [c for c in (path_column, score_column, reference_column, split_column) if c is not None]
     table = read_arrays(file, columns)
     scores = parse_numbers(file, score_column, table[score_column], table[path_column])

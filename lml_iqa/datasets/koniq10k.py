@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
 from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.ratings import parse_numbers, read_columns, read_header
+from lml_iqa.datasets.csv_rows import read_header
+from lml_iqa.datasets.decimals import parse_numbers
+from lml_iqa.datasets.errors import DatasetError, first_few
+from lml_iqa.datasets.ratings import read_columns
 from lml_iqa.datasets.table import ScoreScale
 
 _SCORES = "koniq10k_scores_and_distributions.csv"
@@ -52,7 +55,7 @@ class KonIQ10k(Benchmark):
 
     def read_labels(self) -> Listing:
         """Read the z-scores where there are any, and the official parts where they are told."""
-        score = "MOS_zscore" if "MOS_zscore" in read_header(self.labels) else "MOS"
+        score = "MOS_zscore" if "MOS_zscore" in read_header(self.labels, "image_name") else "MOS"
         columns = read_columns(self.labels, ["image_name", score])
         names = columns["image_name"]
         scores = parse_numbers(self.labels, score, columns[score], names)
@@ -69,6 +72,9 @@ class KonIQ10k(Benchmark):
     def _parts(self, file: Path, names: list[str]) -> list[str]:
         columns = read_columns(file, ["image_name", "set"])
         part = dict(zip(columns["image_name"], columns["set"], strict=True))
+        if len(part) < len(columns["image_name"]):
+            twice = [name for name, count in Counter(columns["image_name"]).items() if count > 1]
+            raise DatasetError(f"{file}: images are listed more than once: {first_few(twice)}; keep one row per image")
         for name in names:
             if part.get(name) not in _PARTS:
                 found = f"part {part[name]!r}" if name in part else "no part"

@@ -68,7 +68,10 @@ class LIVE(Benchmark):
         """Read DMOS, the references' names, and which rows are copies of references."""
         realigned = self.labels.name.casefold() == "dmos_realigned.mat"
         dmos = read_numbers(self.labels, "dmos_new" if realigned else "dmos")
-        copies = read_numbers(self.labels, "orgs") == 1
+        marks = read_numbers(self.labels, "orgs")
+        copies = marks == 1
+        if not np.isin(marks, (0, 1)).all():
+            raise DatasetError(f"{self.labels}: orgs holds other values than 0 and 1; use the set's own file")
         names_file = self.find("refnames_all.mat", f"{_FOLDER}/refnames_all.mat", "../refnames_all.mat")
         references = read_texts(names_file, "refnames_all")
         rows = [(f"{folder}/img{n}.bmp", folder) for folder, count in _FOLDERS.items() for n in range(1, count + 1)]

@@ -1,9 +1,8 @@
-"""Reading the label files of rated images."""
+"""Reading the label files of rated images: CSV, and text of two words a line."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,102 +10,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lml_iqa.datasets.columns import BLOCK, TextColumn
+from lml_iqa.datasets.csv_rows import brief, read_rows
+from lml_iqa.datasets.decimals import parse_numbers
 from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.text import is_utf8, read_lines
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Read named columns of a CSV file (UTF-8, comma, header row); blank lines and other columns are passed over.
+    """Read named columns of a CSV file with a header row.
+
+    Columns are separated by comma, semicolon, tab or ``|``, whichever the header uses, or by what an Excel line
+    ``sep=;`` says. Blank lines, lines before the header that begin with ``#``, and other columns are skipped. Encoding:
+    see :func:`~lml_iqa.datasets.text.read_lines`.
+
+    Args:
+        path: The file.
+        columns: Names of the columns; the first names the images, and alone may hold bytes that are not UTF-8.
 
     Returns:
         The stripped texts of each column, in file order.
 
     Raises:
-        DatasetError: The file is missing or no UTF-8 text, lacks a column or has a row without a value in one.
+        DatasetError: The file cannot be read or is no CSV, lacks a column or has it twice, has a row without a value in
+            one, or rows that do not fit the header (as decimal commas make them).
     """
-    return by_name(path, columns, list(_read_rows(path, columns)))
+    rows = [[cell.strip() for cell in row] for row in read_rows(path, columns)]
+    return by_name(path, columns, rows)
 
 
 def read_arrays(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
-    """As :func:`read_columns`, for files of millions of rows: arrays, and never a Python object for every row."""
-    rows = _read_rows(path, columns)
+    """As :func:`read_columns` for files of millions of rows: arrays, without a Python object per row.
+
+    The first column, which names the images, keeps spaces at its ends: file names may have them.
+    """
+    rows = read_rows(path, columns)
     block = list(islice(rows, BLOCK))
     by_name(path, columns, block)  # refuses a file without rows
     with path.open("rb") as file:
         lines = 1 + sum(chunk.count(b"\n") + chunk.count(b"\r") for chunk in iter(lambda: file.read(1 << 20), b""))
     texts = [TextColumn(lines) for _ in columns]
     while block:
-        for text, cells in zip(texts, zip(*block, strict=True), strict=True):
-            text.extend(cells)
+        for i, (text, cells) in enumerate(zip(texts, zip(*block, strict=True), strict=True)):
+            text.extend(cells if i == 0 else [cell.strip() for cell in cells])
         block = list(islice(rows, BLOCK))
     return {name: text.array() for name, text in zip(columns, texts, strict=True)}
 
 
-def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            missing = [name for name in columns if name not in header]
-            if missing:
-                raise DatasetError(
-                    f"{path}: no column {missing[0]!r}, only {header}; rename it, or name the one to use"
-                )
-            places = [header.index(name) for name in columns]
-            for line in reader:
-                if not any(cell.strip() for cell in line):
-                    continue
-                cells = [line[place].strip() if place < len(line) else "" for place in places]
-                if "" in cells:
-                    empty = columns[cells.index("")]
-                    raise DatasetError(
-                        f"{path}, line {reader.line_num}: no value in column {empty!r} ({', '.join(line)}); "
-                        "fill it in or remove the row"
-                    )
-                yield cells
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); give the path of the label file") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: not UTF-8 text; save the label file as CSV in UTF-8") from error
-    except csv.Error as error:
-        raise DatasetError(f"{path}: not CSV ({error}); look for a quotation mark that is never closed") from error
-
-
-def read_header(path: Path) -> list[str]:
-    """Names of the columns of a CSV file.
-
-    Raises:
-        DatasetError: The file cannot be read.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return [name.strip() for name in next(csv.reader(file), [])]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read as CSV ({error}); give the set's own label file") from error
-
-
 def read_pairs(path: Path, first: str, second: str) -> dict[str, list[str]]:
-    """Read a text file of two words a line, parted by white space; blank lines are passed over.
+    """Read a text file of two words per line, separated by white space; blank lines are skipped.
 
     Args:
         path: The file.
-        first: What the first word is, for messages and as key of the answer.
+        first: What the first word is, for messages and as key of the result.
         second: What the second word is.
 
     Raises:
         DatasetError: The file is missing or no text, a line is not two words, or there is none.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); give the path of the label file") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: not UTF-8 text; give the set's own label file") from error
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
-        if words and len(words) != 2:
+        if words and (len(words) != 2 or not is_utf8(line)):
             raise DatasetError(
-                f"{path}, line {number}: {line.strip()!r} is not `{first} {second}`; give the set's own label file"
+                f"{path}, line {number}: {brief([line.strip()])!r} is not `{first} {second}`; "
+                "give the set's own label file"
             )
         if words:
             rows.append(words)
@@ -122,34 +89,6 @@ def by_name(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
     if not rows:
         raise DatasetError(f"{path}: holds no rows; give a label file with at least one rated image")
     return {name: [row[i] for row in rows] for i, name in enumerate(columns)}
-
-
-def parse_numbers(
-    path: Path, column: str, texts: Sequence[str] | NDArray[np.str_], rows: Sequence[str] | NDArray[np.str_]
-) -> NDArray[np.float64]:
-    """Turn a column into finite float64 numbers.
-
-    Args:
-        path: The file, for the message.
-        column: The column's name, for the message.
-        texts: (n,) what stands in the column.
-        rows: (n,) what each row is about, for the message.
-
-    Raises:
-        DatasetError: A text is not a finite number.
-    """
-    numbers = np.empty(len(texts), dtype=np.float64)
-    for i, text in enumerate(texts):
-        try:
-            numbers[i] = float(text)
-        except ValueError:
-            numbers[i] = np.nan
-        if not np.isfinite(numbers[i]):
-            raise DatasetError(
-                f"{path}: {str(text)!r} in column {column!r} of {str(rows[i])!r} is no finite number; "
-                "correct or remove the row"
-            )
-    return numbers
 
 
 def read_ratings(path: Path, key: str, numbers: Sequence[str]) -> tuple[list[str], dict[str, NDArray[np.float64]]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.datasets.files import spelling_key
 from lml_iqa.datasets.table import ImageTable
 from lml_iqa.utils.files import atomic_path
 
@@ -85,9 +87,11 @@ class Split:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            digest, rule, seed = str(content["data_sha256"]), str(content["rule"]), int(content["seed"])
+            digest, rule, seed = str(content["data_sha256"]), content["rule"], content["seed"]
+            if type(seed) is not int or rule not in get_args(SplitRule):
+                raise ValueError(f"rule {rule!r}, seed {seed!r}")
             parts = {part: np.array(list(map(str, content.pop(part))), dtype=np.str_) for part in _PARTS}
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise DatasetError(
                 f"{path}: not a split file ({error!r}); give one that a run saved as split.json"
             ) from error
@@ -217,10 +221,40 @@ def thin_out(split: Split, table: ImageTable, fraction: float) -> Split:
     return dataclasses.replace(split, train=split.train[np.isin(groups, kept)])
 
 
+def reference_key(name: str) -> str:
+    r"""Key of a reference image: equal for names that differ by spelling only.
+
+    Ignored are letter case, Unicode composition, spaces at the ends, the kind of slash, ``.`` folders and the ending
+    of an image file: ``I01.BMP``, ``./i01.png`` and ``i01`` are one reference. Folders count: ``a/1.png`` and
+    ``b/1.png`` are two.
+    """
+    path = posixpath.normpath(spelling_key(name.replace("\\", "/")).strip())
+    stem, ending = posixpath.splitext(path)
+    if path == ".":
+        return ""
+    return stem.rstrip() if ending in _IMAGE_ENDINGS else path
+
+
+# A fixed list: the same split whichever plug-ins Pillow has.
+_IMAGE_ENDINGS = frozenset(
+    {".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"}
+    | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+)
+
+
 def _groups(table: ImageTable, rule: str) -> NDArray[np.int64]:
-    """(n,) place of each row's group (clean photograph, or single image) in the sorted names of all groups."""
+    """(n,) number of each row's group (reference image, or single image), in the order of their sorted names."""
     if table.references is not None and rule != "random":
-        return np.unique(table.references, return_inverse=True)[1]
+        names, rows = np.unique(table.references, return_inverse=True)
+        numbers: dict[str, int] = {}
+        groups = np.array([numbers.setdefault(reference_key(name), len(numbers)) for name in map(str, names)])
+        if "" in numbers:
+            row = int(np.flatnonzero(groups[rows] == numbers[""])[0])
+            raise DatasetError(
+                f"{table.name} ({table.source}): {table.files[row]} has no reference image; "
+                "name one for every image, or use split: random"
+            )
+        return groups[rows]
     places = np.empty(len(table), dtype=np.int64)
     places[table.order] = np.arange(len(table))
     return places

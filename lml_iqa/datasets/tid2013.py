@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
+from lml_iqa.datasets.decimals import parse_numbers
 from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.ratings import parse_numbers, read_pairs
+from lml_iqa.datasets.ratings import read_pairs
 from lml_iqa.datasets.table import ScoreScale
 from lml_iqa.transforms.distortions import DISTORTIONS
 

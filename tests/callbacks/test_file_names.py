@@ -86,7 +86,7 @@ def test_fit_and_test(images, tmp_path):
     with labels.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "score", "ref"])
-        writer.writerows([name, i, name] for i, name in enumerate(NAMES) if name == name.strip())
+        writer.writerows([name, i, f"reference {i}"] for i, name in enumerate(NAMES) if name == name.strip())
     data = TableDataModule(images, labels, reference_column="ref", num_workers=0, test_fraction=0.4, **OPTIONS)
     run = trainer(tmp_path, Report(photographs=9))
     task = make_task()

@@ -642,7 +642,7 @@ BAD = {
     "live: text as .mat": (
         "live",
         text(REALIGNED),
-        "{root}/" + REALIGNED + ": not a MATLAB file, or damaged (Unknown mat file type, version 97, 46); "
+        "{root}/" + REALIGNED + ": not a MATLAB file, or damaged (no header of a MATLAB 5 file); "
         "copy or download the file again",
     ),
     "csiq: text as .xlsx": (
@@ -676,6 +676,17 @@ BAD = {
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 981)), orgs=np.zeros((1, 982))),
         "{root}/" + REALIGNED + ": holds 981 rows where LIVE has 982; use the set's own file",
+    ),
+    "live: a mark that is neither 0 nor 1": (
+        "live",
+        matlab(REALIGNED, dmos_new=np.ones((1, 982)), orgs=np.full((1, 982), 2)),
+        "{root}/" + REALIGNED + ": orgs holds other values than 0 and 1; use the set's own file",
+    ),
+    "koniq10k: an image in two parts": (
+        "koniq10k_metadata_both",
+        edited("metadata/koniq10k_distributions_sets.csv", "9403155259.jpg", "10004473376.jpg"),
+        "{root}/metadata/koniq10k_distributions_sets.csv: images are listed more than once: 10004473376.jpg; "
+        "keep one row per image",
     ),
     "live: copies of another length": (
         "live",

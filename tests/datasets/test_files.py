@@ -112,6 +112,25 @@ def test_root_errors(tmp_path):
     )
 
 
+def test_root_that_cannot_be_read(tmp_path):
+    for root in ("~nobody-of-that-name/set", tmp_path / ("x" * 300), "a\0b"):
+        message = refused(find_root, root, "SET")
+        assert message.startswith("SET: the folder ")
+        assert message.endswith("; set data.root to where the data set lies")
+
+
+def test_folders_left_by_dots(tmp_path):
+    touch(tmp_path, "a.png", "sub/b.png")
+    assert match(tmp_path, "sub/../a.png", "SUB/./../sub/b.png") == ["a.png", "sub/b.png"]
+    for name in ("gone/../a.png", "a.png/../a.png"):
+        assert f": {name};" in refused(match, tmp_path, name)
+
+
+def test_backslash_in_a_name(tmp_path):
+    touch(tmp_path, "a\\b.png", "c/b.png")
+    assert match(tmp_path, "a\\b.png", "c\\b.png", "C\\B.png") == ["a\\b.png", "c/b.png", "c/b.png"]
+
+
 NO_PHOTOGRAPHS = [
     "notes.txt",
     "report.pdf",

@@ -1,5 +1,8 @@
+import dataclasses
 import hashlib
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 
 from lml_iqa.datasets import BIQ2021, DatasetError, ImageTable, ScoreScale, Split, make_split
 from lml_iqa.datasets.folder import load_folder
-from lml_iqa.datasets.splits import thin_out
+from lml_iqa.datasets.splits import reference_key, thin_out
 
 PARTS = ("train", "val", "test")
 
@@ -333,9 +336,21 @@ def test_missing_file_is_refused(tmp_path):
     assert f"{tmp_path}/gone.json: not a split file" in refused(Split.load, tmp_path / "gone.json", table())
 
 
-@pytest.mark.parametrize("seed", [None, "x", [1], float("inf"), float("nan")])
+@pytest.mark.parametrize("seed", [None, "x", [1], 1.5, float("inf"), float("nan"), True])
 def test_senseless_seed_in_the_file_is_refused(saved, seed):
     saved.write_text(json.dumps({**json.loads(saved.read_text()), "seed": seed}))
+    assert "not a split file" in refused(Split.load, saved, table())
+
+
+@pytest.mark.parametrize("key", ["rule", "data_sha256"])
+@pytest.mark.parametrize("value", [3, None, [], "refer\udcffence"])
+def test_senseless_head_of_the_file_is_refused(saved, key, value):
+    saved.write_text(json.dumps({**json.loads(saved.read_text()), key: value}))
+    refused(Split.load, saved, table())
+
+
+def test_deeply_nested_file_is_refused(saved):
+    saved.write_text("[" * 100_000)
     assert "not a split file" in refused(Split.load, saved, table())
 
 
@@ -468,3 +483,92 @@ def test_an_image_moved_to_another_part_is_seen(saved):
     del content["split_sha256"]  # as files of before are
     saved.write_text(json.dumps(content))
     assert len(Split.load(saved, table()).train) == len(content["train"])
+
+
+SAME = ["I01.BMP", "i01.bmp", " I01.bmp ", "./I01.bmp", ".\\I01.png", "I01", "i01.JPEG", "x/../I01.bmp", ".//I01.tiff"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        SAME,
+        ["ref/I01.bmp", "ref\\I01.bmp", "REF//i01", "./ref/I01.png"],
+        [unicodedata.normalize(form, "Größe é.png") for form in ("NFC", "NFD", "NFKC", "NFKD")] + ["GRÖSSE É"],
+        ["scene.1", "Scene.1.png"],
+        [os.fsdecode(b"gr\xf6.png"), os.fsdecode(b"GR\xf6")],
+    ],
+)
+def test_spellings_of_one_reference(names):
+    assert len({reference_key(name) for name in names}) == 1
+    assert reference_key(names[0])
+
+
+def test_references_that_differ_by_more_than_spelling():
+    names = ["I01", "I02", "I1", "a/I01", "b/I01", "scene.1", "scene.2", "I 01", "I01.v2", "é", "e", "../I01"]
+    assert len({reference_key(name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "./", ".\\", "\t"])
+def test_no_reference(name):
+    assert reference_key(name) == ""
+
+
+def respelled(**options):
+    """As :func:`table`, each reference spelled in as many ways as it has images."""
+    plain = table(**options)
+    ways = [str.upper, str.lower, "./{}.bmp".format, " {}.PNG".format, ".\\{}".format, "{}.jpg".format]
+    names = [ways[i % len(ways)](name) for i, name in enumerate(plain.references.tolist())]
+    return dataclasses.replace(plain, references=np.array(names))
+
+
+def test_references_spelled_in_several_ways_do_not_leak():
+    data = respelled(references=12)
+    assert len(set(data.references)) == 12 * 6
+    for seed in range(50):
+        split = make_split(data, seed=seed)
+        check_partition(split, range(len(data)))
+        sides = [{reference_key(name) for name in data.references[getattr(split, part)]} for part in PARTS]
+        assert sum(map(len, sides)) == 12
+        kept = thin_out(split, data, 0.3).train
+        assert all(
+            np.isin(np.flatnonzero(table(12).references == name), kept).all() for name in table(12).references[kept]
+        )
+
+
+def test_spellings_that_do_not_differ_change_no_split():
+    """Groups keep the order of the names as listed, which the seeded shuffle starts from."""
+    plain = table(20)
+    names = np.array([name.upper() if i // 6 % 2 else name for i, name in enumerate(plain.references.tolist())])
+    mixed = dataclasses.replace(plain, references=names)
+    groups = np.unique(names, return_inverse=True)[1]
+    for seed in range(5):
+        count = round(0.2 * 20)
+        test = np.random.default_rng(seed).permutation(20)[:count]
+        assert make_split(mixed, seed=seed).test.tolist() == np.flatnonzero(np.isin(groups, test)).tolist()
+
+
+def test_an_official_split_that_tears_spellings_of_a_reference_apart_is_refused():
+    data = respelled(references=4, parts=["train"] * 15 + ["test"] * 9)
+    assert "split: reference" in refused(make_split, data)
+
+
+@pytest.mark.parametrize("name", ["", " ", "./"])
+def test_images_without_a_reference_are_refused(name):
+    plain = table()
+    names = plain.references.copy()
+    names[[5, 77]] = name
+    data = dataclasses.replace(plain, references=names)
+    message = refused(make_split, data)
+    assert message == (
+        "toy (made up): r000_v5.png has no reference image; name one for every image, or use split: random"
+    )
+    assert make_split(data, rule="random").rule == "random"
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    plain = table()
+    strange = np.array([os.fsdecode(b"\xff") + name for name in plain.files.tolist()])
+    data = dataclasses.replace(plain, files=strange, ids=strange, references=None)
+    split = make_split(data)
+    split.save(tmp_path / "split.json", data)
+    assert files(Split.load(tmp_path / "split.json", data), data) == files(split, data)
