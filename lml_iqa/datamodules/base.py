@@ -52,7 +52,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             ``cache``. Default: images as they are.
         cache: Folder for what is made from images and kept; default the user's cache folder.
         split: A rule (``auto``, ``reference``, ``random``, ``official``; ``whole`` for a test on all images) or the
-            path of a ``split.json`` of a run, which is taken as it is.
+            path of a ``split.json``. Images that the file does not name are left out.
         split_seed: Seed of the split.
         test_fraction: Share of the images or references in the test part, where the rule draws one.
         val_fraction: Share of the remaining ones in the validation part, where the rule draws one.
@@ -154,6 +154,9 @@ class IQADataModule(LightningDataModule, abc.ABC):
                 )
             elif Path(rule).exists():
                 self._split = Split.load(rule, self.table)
+                named = sum(len(getattr(self._split, part)) for part in ("train", "val", "test"))
+                if named < len(self.table):
+                    rank_zero_info(f"{printable(rule)} names {named} of {len(self.table)} images; others are left out")
             else:
                 raise DatasetError(
                     f"data.split: {rule} is neither one of {', '.join(_RULES)} nor the path of a split.json"

@@ -17,6 +17,7 @@ from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.files import spelling_key
 from lml_iqa.datasets.table import ImageTable
 from lml_iqa.utils.files import atomic_path
+from lml_iqa.utils.options import check_choice
 
 SplitRule = Literal["auto", "reference", "random", "official", "whole"]
 """How a table is divided: by clean photograph, by image, or as its authors did. ``auto`` takes the first that applies
@@ -141,8 +142,10 @@ def make_split(
             the images of an official one are trained on.
 
     Raises:
+        ValueError: Unknown rule.
         DatasetError: The rule does not apply to this table, or too few groups for a training, validation and test part.
     """
+    check_choice("split", rule, SplitRule)
     if not table.rated:
         raise DatasetError(f"{table.root}: its images have no human scores, so they can only be scored (predict)")
     if not (0 < test_fraction < 1 and (val_fraction is None or 0 < val_fraction < 1)):

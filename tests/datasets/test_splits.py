@@ -572,3 +572,8 @@ def test_names_that_are_not_utf8(tmp_path):
     split = make_split(data)
     split.save(tmp_path / "split.json", data)
     assert files(Split.load(tmp_path / "split.json", data), data) == files(split, data)
+
+
+def test_an_unknown_rule_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"split must be one of 'auto', 'reference', .* not 'typo'"):
+        make_split(table(), rule="typo")
