@@ -148,7 +148,7 @@ def _hand_made():
     cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", f"NAXIS1  = {WIDTH}", f"NAXIS2  = {HEIGHT}", "END"]
     yield "fits", "".join(f"{card:80}" for card in cards).ljust(2880).encode() + grey.tobytes()
     rows = ",\n".join('"' + "ab" * (WIDTH // 2) + '"' for _ in range(HEIGHT))
-    xpm = f'/* XPM */\nstatic char *x[] = {{\n"{WIDTH} {HEIGHT} 2 1",\n"a c #ff0000",\n"b c None",\n{rows}}};\n'
+    xpm = f'/* XPM */\nstatic char *x[] = {{\n"{WIDTH} {HEIGHT} 2 1",\n"a c #ff0000",\n"b c #00ff00",\n{rows}}};\n'
     yield "xpm", xpm.encode()
     brun = b"".join(b"\x01" + bytes([256 - WIDTH]) + row.tobytes() for row in grey[..., 0])
     chunk = struct.pack("<IH", 6 + len(brun), 15) + brun
