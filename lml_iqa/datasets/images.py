@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -27,6 +28,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SMALL = 1 << 24  # pixels that any file may declare
+_DENSEST = 2000  # pixels a byte; photographs have fewer than 100, a blank PNG 350
 _INTEGERS = {1: "B", 3: "H", 4: "I"}  # types of EXIF
 
 
@@ -53,6 +56,7 @@ def read_image(path: str | Path, content: BinaryIO | None = None) -> NDArray[np.
             or has pixels with no defined appearance (floating point, signed or 32-bit numbers).
     """
     with _errors_named(path), _open(path if content is None else content) as image:
+        _check_density(image, path if content is None else content)
         rgb = decode(image)
         # After decoding: Pillow orients TIFF files by itself and then forgets their orientation.
         turn = _TURNS.get(_orientation(image))
@@ -86,6 +90,16 @@ def _open(source: str | Path | BinaryIO) -> ImageFile.ImageFile:
         image.close()
         raise PixelsError(f"{image.format} files hold drawings or other data, not pixels")
     return image
+
+
+def _check_density(image: Image.Image, source: str | Path | BinaryIO) -> None:
+    """Refuse a small file that declares a huge image, which would take seconds and gigabytes to decode."""
+    pixels = image.width * image.height
+    if pixels <= _SMALL:
+        return
+    size = Path(source).stat().st_size if isinstance(source, (str, Path)) else source.seek(0, io.SEEK_END)
+    if pixels > _DENSEST * size:
+        raise ValueError(f"{image.width}x{image.height} pixels in {size} bytes")
 
 
 def _orientation(image: Image.Image) -> int:

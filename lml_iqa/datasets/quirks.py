@@ -68,8 +68,11 @@ def _tiff(image: TiffImagePlugin.TiffImageFile) -> Quirks:
         raise PixelsError("the first image of this TIFF is a reduced preview (is it a camera raw file?)")
     if 2 in tags.get(_SAMPLE_FORMAT, ()):
         raise PixelsError("a TIFF of signed numbers has no defined black and white")
-    if photometric == 6 and raw and len(bits) > 1 and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1):
-        raise PixelsError("Pillow cannot read an uncompressed YCbCr TIFF with subsampled colour")
+    if photometric == 6 and raw and len(bits) > 1:
+        if image.mode != "YCbCr":
+            raise PixelsError("Pillow before version 13 cannot read an uncompressed YCbCr TIFF")
+        if tags.get(_SUBSAMPLING, (2, 2)) != (1, 1):
+            raise PixelsError("Pillow cannot read an uncompressed YCbCr TIFF with subsampled colour")
     planar = tags.get(_PLANAR, 1) == 2 and len(bits) > 1
     if planar and (photometric not in {2, 5} or (raw and max(bits) > 8)):
         raise PixelsError(

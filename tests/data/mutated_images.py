@@ -59,7 +59,7 @@ def _variants():
     yield "png rich", "PNG", "RGB", rich
     yield "png palette with alpha", "PNG", "P", {"transparency": bytes(range(256))}
     yield "png frames", "PNG", "RGB", frames()
-    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16"):
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I;16"):
         yield f"tiff {mode}", "TIFF", mode, {}
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "lzma", "zstd"):
         yield f"tiff {compression}", "TIFF", "RGB", {"compression": compression}
@@ -121,6 +121,8 @@ def _hand_made():
         for order in "<>":
             yield f"tiff 16 bit {order}", write_tiff(path, rgb * 257, bits=16, photometric=2, order=order).read_bytes()
         yield "tiff 12 bit", write_tiff(path, grey * 16, bits=12, photometric=1).read_bytes()
+        ycbcr = write_tiff(path, rgb, bits=8, photometric=6, deflate=True, tags={530: ("H", [1, 1])})
+        yield "tiff YCbCr", ycbcr.read_bytes()
         planar = write_tiff(path, rgb, bits=8, photometric=2, deflate=True, planar=True)
         yield "tiff planar", planar.read_bytes()
         gamma = (b"gAMA", struct.pack(">I", 60000))
@@ -146,7 +148,7 @@ def _hand_made():
     cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", f"NAXIS1  = {WIDTH}", f"NAXIS2  = {HEIGHT}", "END"]
     yield "fits", "".join(f"{card:80}" for card in cards).ljust(2880).encode() + grey.tobytes()
     rows = ",\n".join('"' + "ab" * (WIDTH // 2) + '"' for _ in range(HEIGHT))
-    xpm = f'/* XPM */\nstatic char *x[] = {{\n"{WIDTH} {HEIGHT} 2 1",\n"a c #ff0000",\n"b c None",\n{rows}}};\n'
+    xpm = f'/* XPM */\nstatic char *x[] = {{\n"{WIDTH} {HEIGHT} 2 1",\n"a c #ff0000",\n"b c #00ff00",\n{rows}}};\n'
     yield "xpm", xpm.encode()
     brun = b"".join(b"\x01" + bytes([256 - WIDTH]) + row.tobytes() for row in grey[..., 0])
     chunk = struct.pack("<IH", 6 + len(brun), 15) + brun

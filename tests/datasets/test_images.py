@@ -359,6 +359,21 @@ def test_refuses_decompression_bomb(tmp_path, monkeypatch):
     assert "scale the image down" in refused(path)
 
 
+def test_refuses_small_file_that_declares_a_huge_image(tmp_path):
+    whole = bytearray(encoded("JPEG2000", no_jp2=True))
+    whole[8:12] = struct.pack(">I", 1 << 20)  # width
+    (tmp_path / "a.j2k").write_bytes(whole)
+    message = f"1048576x64 pixels in {len(whole)} bytes"
+    assert message in refused(tmp_path / "a.j2k")
+    with pytest.raises(ImageReadError, match=message):
+        read_image("a.j2k", io.BytesIO(whole))
+
+
+def test_reads_large_blank_image(tmp_path):
+    path = save(tmp_path / "a.png", Image.new("RGB", (5000, 4000)))  # as dense as whole files get
+    assert read_image(path).shape == (4000, 5000, 3)
+
+
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG2000"])
 def test_damaged_file_is_read_or_refused(tmp_path, image_format):
     """Whatever bytes are hit, nothing but an ImageReadError leaves read_image."""

@@ -4,6 +4,7 @@ import io
 import struct
 
 import numpy as np
+import PIL
 import pytest
 from data.raw_files import write_png, write_tiff
 from PIL import Image
@@ -12,6 +13,7 @@ from lml_iqa.datasets import ImageReadError, read_image
 from lml_iqa.datasets.images import read_size
 
 HEIGHT, WIDTH = 7, 10
+PILLOW_13 = int(PIL.__version__.split(".")[0]) >= 13  # which needs Python 3.11
 
 
 def levels(bits, channels, seed=0):
@@ -124,8 +126,8 @@ def test_tiff_with_a_further_channel(tmp_path, bits, deflate, colours, extra):
         deflate=deflate,
         extra=[extra],
     )
-    if bits == 16 and colours == 1:
-        assert "BitsPerSample (16, 16)" in refused(path)
+    if colours == 1 and (bits == 16 or (extra < 2 and not PILLOW_13)):
+        assert f"BitsPerSample ({bits}, {bits})" in refused(path)
         return
     expected = plain(colour, bits)
     assert_shows(path, expected if extra == 0 else over_white(expected, alpha / top), tolerance=3)
@@ -168,7 +170,10 @@ def test_ycbcr_tiff(tmp_path):
     expected = from_ycbcr(*np.moveaxis(samples.astype(float), 2, 0))
     for deflate in (False, True):
         path = write_tiff(tmp_path / "a.tif", samples, bits=8, photometric=6, deflate=deflate, tags=full)
-        assert_shows(path, expected, tolerance=2)
+        if deflate or PILLOW_13:
+            assert_shows(path, expected, tolerance=2)
+        else:
+            assert "before version 13" in refused(path)
 
 
 @pytest.mark.parametrize("tags", [{}, {530: ("H", [2, 2])}])  # 2, 2 is the default
@@ -181,7 +186,7 @@ def test_ycbcr_tiff_with_subsampled_colour(tmp_path, tags):
     path = write_tiff(tmp_path / "a.tif", np.zeros((8, 8, 3), dtype=int), deflate=True, **options)
     assert_shows(path, from_ycbcr(y.astype(float), cb, cr), tolerance=2)
     write_tiff(path, np.zeros((8, 8, 3), dtype=int), **options)
-    assert "subsampled" in refused(path)
+    assert "uncompressed YCbCr" in refused(path)
 
 
 def encoded(light):
