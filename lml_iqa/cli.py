@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins import TorchCheckpointIO
+import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
 
+from lml_iqa.arguments import ArgumentParser, expand_home
 from lml_iqa.callbacks import Provenance, run_folder, writes_files
 from lml_iqa.callbacks.finite import FiniteLoss
 from lml_iqa.callbacks.folder import claim
 from lml_iqa.callbacks.resume import ResumePoint
-from lml_iqa.checkpoints import WholeCheckpointIO
+from lml_iqa.checkpoints import is_local, read_checkpoint
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.doctor import command as doctor
-from lml_iqa.errors import LMLError
+from lml_iqa.errors import ConfigError, LMLError
 from lml_iqa.memory import keep_freed_memory
 from lml_iqa.protocol.command import protocol
 from lml_iqa.tasks import LMLTask
+from lml_iqa.trainer_options import check_trainer_options
+from lml_iqa.utils.files import write_text
+
+_KEYWORDS = ("best", "last", "hpc")  # what Lightning takes for a checkpoint's path
 
 
 class SaveConfig(SaveConfigCallback):
@@ -38,16 +48,14 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write ``config.yaml``; called on rank zero."""
         if stage == "fit" and writes_files(trainer):
-            folder = run_folder(trainer)
-            folder.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, folder / "config.yaml", skip_unset=False, overwrite=True)
+            write_text(run_folder(trainer) / "config.yaml", self.parser.dump(self.config, skip_unset=False))
 
 
 class LMLCLI(LightningCLI):
-    """LightningCLI with three habits of its own.
+    """LightningCLI with habits of its own.
 
     ``fit`` can go on to ``test``; a checkpoint's hyper-parameters that replace given ones are printed; evaluating
-    without a checkpoint is refused.
+    without a checkpoint is refused, and so are options that cannot work, before anything is read.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -56,42 +64,129 @@ class LMLCLI(LightningCLI):
             "--test_after_fit",
             type=bool,
             default=False,
-            help="Whether fit ends with a test of the checkpoint that validated best.",
+            help="Whether fit ends with a test: of the checkpoint that validated best, or of the last one if the run "
+            "never validates.",
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and expand home folders."""
+        super().parse_arguments(parser, args)
+        self.config = expand_home(self.config)
+
     def before_instantiate_classes(self) -> None:
-        """Refuse to evaluate a network that nobody trained; let a dry run leave nothing behind."""
-        if self.subcommand in {"validate", "test", "predict"} and not self._given.get("ckpt_path"):
-            sys.exit(f"error: {self.subcommand} needs trained weights: give --ckpt_path runs/.../best.ckpt")
-        if self.subcommand == "fit" and self._given["trainer"]["fast_dev_run"]:
-            for callback in self._given["trainer"]["callbacks"] or []:
+        """Refuse what cannot work; leave out callbacks that other options rule out.
+
+        Raises:
+            ConfigError: An evaluation has no checkpoint, or a trainer option cannot work.
+        """
+        command, trainer = str(self.subcommand), self._given["trainer"]
+        if command != "fit":
+            path = self._given.get("ckpt_path")
+            if not path:
+                raise ConfigError(f"{command} needs trained weights: give --ckpt_path runs/.../best.ckpt")
+            if path in ("best", "last"):
+                raise ConfigError(
+                    f"--ckpt_path {path}: {command} has no training whose checkpoint that would be; give the file, "
+                    f"runs/.../{path}.ckpt"
+                )
+        check_trainer_options(command, self._given)
+        if trainer["logger"] is False:
+            self._leave_out("LearningRateMonitor", "trainer.logger: false")
+        if trainer["enable_checkpointing"] is False:
+            self._leave_out("ModelCheckpoint", "trainer.enable_checkpointing: false")
+        if command == "fit" and trainer["fast_dev_run"]:
+            for callback in self._callbacks():
                 if callback["class_path"].endswith("ModelCheckpoint"):
-                    callback["init_args"]["save_last"] = False  # Lightning would leave it in the working folder
+                    callback["init_args"]["save_last"] = False  # Lightning would write it into the working folder
+
+    def instantiate_classes(self) -> None:
+        """Instantiate.
+
+        Raises:
+            ConfigError: A class refuses its options.
+        """
+        try:
+            super().instantiate_classes()
+        except LMLError:
+            raise
+        except ValueError as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:  # the parser wraps what a class says in all that the option could be
+                cause = cause.__cause__
+            if isinstance(cause, LMLError):
+                raise cause from None
+            raise ConfigError(str(cause)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer, with points to resume from and whole checkpoints, unless the user has them made otherwise."""
-        trainer = super().instantiate_trainer(**kwargs)
+        """The trainer, with points to resume from, unless there are to be no checkpoints.
+
+        Raises:
+            ConfigError: The trainer refuses its options.
+        """
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+            if not _raised_by_lightning(error):
+                raise
+            given = self._given["trainer"]
+            device = ", ".join(f"trainer.{name}={given[name]}" for name in ("accelerator", "devices", "strategy"))
+            raise ConfigError(f"the trainer cannot be made with these options ({device}): {error}") from error
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        if not any(isinstance(callback, ResumePoint) for callback in callbacks):
+        wanted = self._given["trainer"]["enable_checkpointing"] is not False
+        if wanted and not any(isinstance(callback, ResumePoint) for callback in callbacks):
             callbacks.append(ResumePoint())
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            trainer.strategy.checkpoint_io = WholeCheckpointIO()
         return trainer
 
     def after_fit(self) -> None:
-        """Test the best checkpoint, where asked."""
-        if self._given.get("test_after_fit") and not self._given["trainer"]["fast_dev_run"]:
-            self.trainer.test(datamodule=self.datamodule, ckpt_path="best", weights_only=True, verbose=False)
+        """Test the best checkpoint, where asked; the last one of a run that did not validate."""
+        if not self._given.get("test_after_fit") or self._given["trainer"]["fast_dev_run"]:
+            return
+        callback: Any = self.trainer.checkpoint_callback
+        if callback is None:
+            rank_zero_info("no checkpoints are kept: testing the weights that the training ended with")
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+            return
+        path = "best"
+        if not callback.best_model_path:
+            path = str(self._last_checkpoint(Path(callback.dirpath)))
+            rank_zero_info(f"no checkpoint was chosen, as the training never validated: testing {path}")
+        self.trainer.test(datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
+
+    def _last_checkpoint(self, folder: Path) -> Path:
+        """The checkpoint of the training's end, saved unless it is there."""
+        path: Path = self.trainer.strategy.broadcast(folder / "last.ckpt")
+        there = path.is_file() and read_checkpoint(path, mmap=True)["global_step"] == self.trainer.global_step
+        if not self.trainer.strategy.broadcast(there):
+            self.trainer.save_checkpoint(path)
+        return path
+
+    def _callbacks(self) -> list[Any]:
+        given = self._given["trainer"]["callbacks"] or []
+        return given if isinstance(given, list) else [given]
+
+    def _leave_out(self, name: str, why: str) -> None:
+        kept = [callback for callback in self._callbacks() if not callback["class_path"].endswith(f".{name}")]
+        if len(kept) < len(self._callbacks()):
+            print(f"{name} is left out: {why}", file=sys.stderr)
+            self._given["trainer"]["callbacks"] = kept
 
     def _run_subcommand(self, subcommand: str) -> None:
-        # A training keeps its folder to itself, where the folder's name does not make it unique anyhow.
-        loggers = self.trainer.loggers
-        named = loggers and all(logger.version is not None for logger in loggers)
+        # A training keeps its folder to itself, unless the folder's name is unique anyway.
+        named = all(logger.version is not None for logger in self.trainer.loggers)
         alone = subcommand == "fit" and writes_files(self.trainer) and named
         # Nothing is: the folder holds our lock, and earlier metrics were put aside.
         warnings.filterwarnings("ignore", r"(?s)Experiment logs directory .* will be deleted", UserWarning)
-        with claim(run_folder(self.trainer)) if alone else nullcontext():
-            super()._run_subcommand(subcommand)
+        try:
+            with claim(run_folder(self.trainer)) if alone else nullcontext():
+                super()._run_subcommand(subcommand)
+        except MisconfigurationException as error:
+            share = self._given["trainer"]["overfit_batches"]
+            if not share or "limit_val_batches" not in str(error):
+                raise
+            raise ConfigError(
+                f"trainer.overfit_batches: {share} of the validation set is less than one batch; give a number of "
+                "batches, such as 1"
+            ) from error
 
     @property
     def _given(self) -> Any:
@@ -100,12 +195,22 @@ class LMLCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         # Lightning lets a checkpoint's hyper-parameters replace those of YAML and command line without a word.
         before = dict(self._given.model.items()) if self.config.get("subcommand") else {}
+        path = self._given.get("ckpt_path") if before else None
+        registered = str(path).startswith("registry") and find_spec("litmodels") is not None
+        if path and path not in _KEYWORDS and is_local(path) and not registered:
+            read_checkpoint(path, mmap=True)
         super()._parse_ckpt_path()
         if before:
             changed = {k: (v, self._given.model[k]) for k, v in before.items() if self._given.model[k] != v}
             for name, (given, taken) in sorted(changed.items()):
                 if name != "pretrained":
                     print(f"model.{name}: {taken!r} from the checkpoint replaces {given!r}", file=sys.stderr)
+
+
+def _raised_by_lightning(error: BaseException) -> bool:
+    """Whether the error comes from Lightning's own code, not from what it calls."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return Path(str(lightning.__file__)).parent in Path(last.filename).parents
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -126,6 +231,7 @@ def main(args: Sequence[str] | None = None) -> None:
             IQADataModule,
             subclass_mode_data=True,
             save_config_callback=SaveConfig,
+            parser_class=ArgumentParser,
             trainer_defaults={"callbacks": [Provenance(), FiniteLoss()]},
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -135,8 +241,12 @@ def main(args: Sequence[str] | None = None) -> None:
             args=list(args) if args is not None else None,
         )
     except LMLError as error:
-        # These speak to the user: a message, not a traceback. One raised in a worker carries its traceback in its text.
+        # For the user: a message, not a traceback. An error raised in a worker has its traceback in its text.
         message = str(error)
         if "Original Traceback" in message:
             message = message.strip().rsplit(f"{type(error).__name__}: ", 1)[-1]
         sys.exit(f"error: {message}")
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+        if not _raised_by_lightning(error):
+            raise
+        sys.exit(f"error: {error}")  # what Lightning refuses is a wrong option

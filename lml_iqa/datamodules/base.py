@@ -91,7 +91,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             "crop_size": crop_size,
             "short_side": 1 if short_side is None else short_side,
         }.items():
-            if value < 1:
+            if value is None or value < 1:
                 raise ValueError(f"data.{name} must be at least 1, not {value}")
         for name, choice, choices in (
             ("eval_positions", eval_positions, ("grid", "random")),
@@ -100,7 +100,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             if choice not in choices:
                 raise ValueError(f"data.{name} must be one of {', '.join(choices)}, not {choice}")
         for name, value in {"split_seed": split_seed, "seed": seed or 0, "num_workers": num_workers}.items():
-            if value < 0:
+            if value is None or value < 0:
                 raise ValueError(f"data.{name} must be at least 0, not {value}")
         self.batch_size = batch_size
         self.crops = crops
@@ -152,8 +152,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
                     test_fraction=self.test_fraction,
                     val_fraction=self.val_fraction if self.validate_on == "val" else None,
                 )
-            elif Path(rule).exists():
-                self._split = Split.load(rule, self.table)
+            elif Path(rule).expanduser().exists():
+                self._split = Split.load(Path(rule).expanduser(), self.table)
                 named = sum(len(getattr(self._split, part)) for part in ("train", "val", "test"))
                 if named < len(self.table):
                     rank_zero_info(f"{printable(rule)} names {named} of {len(self.table)} images; others are left out")

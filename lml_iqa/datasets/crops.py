@@ -121,9 +121,13 @@ class RandomCropDataset(GridCropDataset):
         self.seed = seed
         self.flip = flip
 
-    def __getitem__(self, index: tuple[int, int]) -> CropBatch:  # type: ignore[override]
-        """Decode image ``rows[index]`` and cut the crops of this epoch; the argument is (epoch, index)."""
-        epoch, position = index
+    def __getitem__(self, index: tuple[int, int] | int) -> CropBatch:
+        """Decode image ``rows[index]`` and cut the crops of an epoch; the argument is (epoch, index).
+
+        A plain index has the crops of epoch 0, every time: so ``Trainer(overfit_batches=...)`` asks, whose sampler
+        replaces ours.
+        """
+        epoch, position = index if isinstance(index, tuple) else (0, index)
         row = int(self.rows[position])
         rng = np.random.default_rng([self.seed, epoch, row])
         image = self._read(row)

@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import timm
-import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lml_iqa.errors import LMLError
+from lml_iqa.utils.torch_files import load_torch_file
 
 _CONNECT_SECONDS = 3.0
 _SHOWN = 6
@@ -76,11 +76,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             state: dict[str, Tensor] = load_file(file)
             return state
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{file}: not readable as weights ({error}); download or save the file again") from error
-    except Exception as error:  # pickle.UnpicklingError and its kin: torch refuses what could execute code
-        raise WeightsError(f"{file}: holds more than plain tensors ({error}); save its state dict only") from error
+        content = load_torch_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{file}: not readable as weights: {error}; give a file with a state dict") from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from typing import Any, Literal, TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -16,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from lml_iqa.checkpoints import CheckpointError
+from lml_iqa.checkpoints import CheckpointError, WholeCheckpointIO, is_local, read_checkpoint
 from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datasets.crops import CropBatch
 from lml_iqa.datasets.scale import ScoreScale, ratings_scale, scale_warning
@@ -37,9 +39,15 @@ from lml_iqa.models import (
 )
 from lml_iqa.tasks.parameter_groups import parameter_groups
 from lml_iqa.tasks.schedules import Schedule, learning_rate_factor, teacher_momentum
+from lml_iqa.trainer_options import check_precision
 from lml_iqa.utils.options import check_choice, check_range
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 PredictWith = Literal["teacher", "student"]
+
+_SHOWN = 300  # characters of torch's list of weights that do not fit
 
 
 class Prediction(TypedDict):
@@ -194,7 +202,8 @@ class LMLTask(LightningModule):
         self.pair = LMLPair(
             LMLNetwork(
                 backbone,
-                pretrained=pretrained,
+                # Weights that are about to be replaced need not be downloaded.
+                pretrained=pretrained if initial_weights is None else False,
                 saliency=saliency,
                 decoder_width=decoder_width,
                 decoder_heads=decoder_heads,
@@ -227,6 +236,39 @@ class LMLTask(LightningModule):
         if initial_weights is not None:
             self._start_from(initial_weights)
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Lightning's; code in the file is not executed unless ``weights_only`` is False.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, something else, or of other network options.
+        """
+        kwargs.setdefault("weights_only", True)
+        if not is_local(checkpoint_path):
+            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        if kwargs["weights_only"]:
+            read_checkpoint(checkpoint_path, mmap=True)
+        try:
+            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        except CheckpointError as error:
+            raise CheckpointError(f"{checkpoint_path}: {error}") from error
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's, with a short error.
+
+        Raises:
+            CheckpointError: The weights are of a network with other options.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            file = f"{self._trainer.ckpt_path}: " if self._trainer and self._trainer.ckpt_path else ""
+            lines = " ".join(str(error).split())
+            raise CheckpointError(
+                f"{file}the weights do not fit this network; give the model options they were trained with "
+                f"({lines[:_SHOWN]}{'...' if len(lines) > _SHOWN else ''})"
+            ) from error
+
     def forward(self, crops: Tensor) -> CropScores:
         """Score (B, K, 3, S, S) crops, uint8 or in 0..1, with the network that ``predict_with`` names, on 0..1."""
         network = self.pair.teacher if self.hparams["predict_with"] == "teacher" else self.pair.student
@@ -234,7 +276,14 @@ class LMLTask(LightningModule):
         return scores
 
     def setup(self, stage: str) -> None:
-        """Take over what scores mean from the data module when training begins; compile, where asked."""
+        """Take over what scores mean from the data module when training begins; compile, where asked.
+
+        Raises:
+            ConfigError: The trainer's precision cannot work.
+        """
+        check_precision(self.trainer.precision)
+        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
         if stage == "fit":
             torch.manual_seed(torch.initial_seed())  # as DDP does: stochastic depth then draws alike on one process
         if self._compile:
