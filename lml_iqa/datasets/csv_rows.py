@@ -69,7 +69,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
 
 def _holds_decimal_comma(row: Sequence[str], delimiter: str, places: Sequence[int]) -> bool:
     return delimiter == "," and any(
-        row[place].strip().lstrip("+-").isdigit() and row[place + 1].isdigit() for place in places
+        row[place].strip().lstrip("+-").isdigit() and row[place + 1].isdigit()
+        for place in places
+        if place + 1 not in places
     )
 
 
