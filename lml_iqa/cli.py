@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from lml_iqa.tasks import LMLTask
 from lml_iqa.trainer_options import check_trainer_options
 from lml_iqa.utils.files import write_text
 
-_KEYWORDS = ("best", "last", "hpc")  # what Lightning takes for a checkpoint's path
+_KEYWORD = re.compile(r"(best|last|hpc|registry(:.*)?)", re.IGNORECASE)  # what Lightning takes for a checkpoint's path
 
 
 class SaveConfig(SaveConfigCallback):
@@ -80,15 +80,8 @@ class LMLCLI(LightningCLI):
             ConfigError: An evaluation has no checkpoint, or a trainer option cannot work.
         """
         command, trainer = str(self.subcommand), self._given["trainer"]
-        if command != "fit":
-            path = self._given.get("ckpt_path")
-            if not path:
-                raise ConfigError(f"{command} needs trained weights: give --ckpt_path runs/.../best.ckpt")
-            if path in ("best", "last"):
-                raise ConfigError(
-                    f"--ckpt_path {path}: {command} has no training whose checkpoint that would be; give the file, "
-                    f"runs/.../{path}.ckpt"
-                )
+        if command != "fit" and not self._given.get("ckpt_path"):
+            raise ConfigError(f"{command} needs trained weights: give --ckpt_path runs/.../best.ckpt")
         check_trainer_options(command, self._given)
         if trainer["logger"] is False:
             self._leave_out("LearningRateMonitor", "trainer.logger: false")
@@ -196,8 +189,10 @@ class LMLCLI(LightningCLI):
         # Lightning lets a checkpoint's hyper-parameters replace those of YAML and command line without a word.
         before = dict(self._given.model.items()) if self.config.get("subcommand") else {}
         path = self._given.get("ckpt_path") if before else None
-        registered = str(path).startswith("registry") and find_spec("litmodels") is not None
-        if path and path not in _KEYWORDS and is_local(path) and not registered:
+        if path and _KEYWORD.fullmatch(str(path)):
+            if (self.config["subcommand"], path) != ("fit", "last"):  # resumes if there is a last checkpoint
+                raise ConfigError(f"ckpt_path {path}: names no file; give the path of a run's .ckpt file")
+        elif path and is_local(path):
             read_checkpoint(path, mmap=True)
         super()._parse_ckpt_path()
         if before:

@@ -263,11 +263,7 @@ class LMLTask(LightningModule):
             return super().load_state_dict(state_dict, strict, assign)
         except RuntimeError as error:
             file = f"{self._trainer.ckpt_path}: " if self._trainer and self._trainer.ckpt_path else ""
-            lines = " ".join(str(error).split())
-            raise CheckpointError(
-                f"{file}the weights do not fit this network; give the model options they were trained with "
-                f"({lines[:_SHOWN]}{'...' if len(lines) > _SHOWN else ''})"
-            ) from error
+            raise CheckpointError(f"{file}{_other_network(error)}") from error
 
     def forward(self, crops: Tensor) -> CropScores:
         """Score (B, K, 3, S, S) crops, uint8 or in 0..1, with the network that ``predict_with`` names, on 0..1."""
@@ -554,4 +550,13 @@ class LMLTask(LightningModule):
         try:
             self.pair.load_state_dict(state)
         except RuntimeError as error:
-            raise WeightsError(f"{path} was trained with other network options: {error}") from error
+            raise WeightsError(f"{path}: {_other_network(error)}") from error
+
+
+def _other_network(error: Exception) -> str:
+    """One line of torch's list of weights that do not fit, and the cure."""
+    found = " ".join(str(error).split())
+    return (
+        f"trained with other network options: {found[:_SHOWN]}{'...' if len(found) > _SHOWN else ''}; "
+        "give the options that it was trained with"
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+_ZIP = b"PK\x03\x04"  # what torch.save writes since version 1.6
 
 
 def load_torch_file(path: Path, map_location: Any = "cpu", *, mmap: bool = False) -> Any:
@@ -20,22 +21,22 @@ def load_torch_file(path: Path, map_location: Any = "cpu", *, mmap: bool = False
     Raises:
         ValueError: The file cannot be loaded; the message is a clause that says why.
     """
+    start = b""
     try:
-        return torch.load(path, map_location, weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+        with path.open("rb") as file:
+            start = file.read(len(_ZIP))
+        return torch.load(path, map_location, weights_only=True, mmap=mmap and start == _ZIP)
+    except OSError as error:
+        raise ValueError(str(error.strerror or error)) from error
     except Exception as error:  # a damaged pickle can raise anything
-        raise ValueError(_reason(path, error)) from error
+        raise ValueError(_reason(start, str(error))) from error
 
 
-def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, OSError):
-        return str(error.strerror or error)
-    with path.open("rb") as file:
-        start = file.read(4)
+def _reason(start: bytes, error: str) -> str:
     if not start:
         return "the file is empty"
-    # torch.save writes ZIP archives, whose directory is at the end.
-    if start == b"PK\x03\x04" and not (zipfile.is_zipfile(path) and "Unsupported" in str(error)):
-        return "the file is cut off or damaged"
-    if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+    if "Unsupported global" in error or "Unsupported class" in error:
         return "it holds Python objects, which are not loaded because loading them could execute code"
+    if start == _ZIP:
+        return "it is cut off or damaged, or another kind of archive"
     return "it is not a file of torch.save, or it is damaged"
