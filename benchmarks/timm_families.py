@@ -108,7 +108,7 @@ FAMILIES = {
     "twins": "twins_svt_small",
     "vgg": "vgg11",
     "visformer": "visformer_tiny",
-    "vision_transformer": "test_vit",
+    "vision_transformer": "vit_tiny_patch16_224",
     "vision_transformer_hybrid": "vit_tiny_r_s16_p8_224",
     "vision_transformer_relpos": "test_vit_relpos",
     "vision_transformer_sam": "samvit_base_patch16",

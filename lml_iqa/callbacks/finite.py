@@ -12,13 +12,13 @@ class DivergedError(LMLError, RuntimeError):
 
 
 class FiniteLoss(Callback):
-    """Ends a run whose loss is NaN or infinite, before it is validated and before a checkpoint is written.
+    """Ends a run whose loss is NaN or infinite, before each validation and at the end of each epoch.
 
-    Left alone it would train to its end, and be tested with the last epoch that was sound, as if nothing had happened.
+    So neither is such an epoch's checkpoint written, nor an earlier one tested as if the run had not diverged.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the last step's loss, on every process.
+        """Check the last step's loss, on every process.
 
         Raises:
             DivergedError: It is not finite, on any process.
@@ -31,3 +31,7 @@ class FiniteLoss(Callback):
                 f"training diverged: the loss is {float(loss):g} after step {trainer.global_step}; lower model.lr, "
                 "clip gradients (trainer.gradient_clip_val), or train in full precision (trainer.precision: 32-true)"
             )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same for a run that does not validate; called before checkpoints are saved."""
+        self.on_validation_start(trainer, pl_module)

@@ -17,13 +17,13 @@ class RunFolderError(LMLError):
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Folder of a run: its logger's own where it has one, else ``default_root_dir``."""
+    """Folder of a run: its logger's own where it has one, else ``default_root_dir``; ``~`` is expanded."""
     for logger in trainer.loggers:
         if logger.log_dir is not None:  # CSV, TensorBoard
-            return Path(logger.log_dir)
+            return Path(logger.log_dir).expanduser()
         if logger.save_dir is not None:  # wandb and others share save_dir between runs
-            return Path(logger.save_dir, str(logger.name), str(logger.version))
-    return Path(trainer.default_root_dir)
+            return Path(logger.save_dir, str(logger.name), str(logger.version)).expanduser()
+    return Path(trainer.default_root_dir).expanduser()
 
 
 def writes_files(trainer: Trainer) -> bool:
@@ -47,7 +47,7 @@ def claim(folder: Path) -> Iterator[None]:
     except Timeout:
         raise RunFolderError(
             f"{folder}: another training writes there; wait for it, or give this one a folder of its own "
-            "(--trainer.logger.init_args.version NAME)"
+            "(--trainer.logger.init_args.version NAME; without a logger --trainer.default_root_dir DIR)"
         ) from None
     try:
         metrics = folder / "metrics.csv"

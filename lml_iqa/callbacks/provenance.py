@@ -18,6 +18,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from lml_iqa.callbacks.folder import run_folder, writes_files
 from lml_iqa.datamodules.base import IQADataModule
+from lml_iqa.utils.files import write_text
 
 _PACKAGES = (
     "lml-iqa",
@@ -66,7 +67,8 @@ def environment(trainer: Trainer) -> dict[str, Any]:
     data = getattr(trainer, "datamodule", None)
     seed = os.environ.get("PL_GLOBAL_SEED")
     return {
-        "command": shlex.join(sys.argv),
+        # Bytes of file names that are not UTF-8 become escapes: not every reader of JSON takes lone surrogates.
+        "command": shlex.join(sys.argv).encode("utf-8", "backslashreplace").decode(),
         "seed": None if seed is None else int(seed),
         "data": data.provenance() if isinstance(data, IQADataModule) else None,
         "processes": trainer.world_size,
@@ -97,9 +99,7 @@ def revision(folder: Path) -> dict[str, Any] | None:
 
 
 def _write(trainer: Trainer, facts: dict[str, Any]) -> None:
-    folder = run_folder(trainer)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_text(run_folder(trainer) / _FILE, json.dumps(facts, indent=1, allow_nan=False) + "\n")
 
 
 def _git(folder: Path, *arguments: str) -> str:

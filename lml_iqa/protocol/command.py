@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from lml_iqa.arguments import whole_number
 from lml_iqa.protocol.cross import Cross
 from lml_iqa.protocol.few_labels import FewLabels
 from lml_iqa.protocol.repeats import Repeats
@@ -32,11 +33,12 @@ def protocol(arguments: Sequence[str]) -> int:
         3 another process is still at some.
     """
     # Not left to argparse: it would take the value of an option that it does not know for the file.
-    file = Path(arguments[0]) if arguments and not arguments[0].startswith("-") else None
+    file = Path(arguments[0]).expanduser() if arguments and not arguments[0].startswith("-") else None
     given, fit = _parser().parse_known_args(arguments[0 if file is None else 1 :])
+    out = given.out.expanduser() if given.out else None
     try:
         content = {"protocol": "repeats"} if file is None else _read(file)
-        out = given.out or _own_folder(content, fit)
+        out = out or _own_folder(content, fit)
         if "parameters" in content:
             return sweep(content, out, fit, given.jobs)
         plan = read_plan(content, {"splits": given.splits, "best_on_test": given.best_on_test})
@@ -105,11 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, help="folder of the runs and tables; default: runs/SET_TABLE, after --config and FILE"
     )
-    parser.add_argument("--splits", type=int, help="how many; default: the file's, or 10")
+    parser.add_argument("--splits", type=whole_number, help="how many; default: the file's, or 10")
     parser.add_argument(
-        "--first", type=int, default=0, help="number of the first; for SLURM arrays; default: %(default)s"
+        "--first", type=whole_number, default=0, help="number of the first; for SLURM arrays; default: %(default)s"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="how many at a time; default: %(default)s")
+    parser.add_argument("--jobs", type=whole_number, default=1, help="how many at a time; default: %(default)s")
     parser.add_argument(
         "--best_on_test",
         action="store_true",

@@ -19,6 +19,7 @@ from lml_iqa.protocol.results import Outcome, carry_out, worst
 from lml_iqa.protocol.runs import Run
 from lml_iqa.protocol.seen import SeenImages
 from lml_iqa.protocol.series import OptionsError, Series, remember, resolve
+from lml_iqa.utils.files import printable
 
 _OTHERS = {"whole": "all their images", "test": "their test parts"}
 
@@ -80,7 +81,7 @@ class Cross:
         tested = carry_out({names[place]: run for place, run in tests.items()}, jobs)
         for (name, other, n), test in names.items():
             cells[name, other].adopt(f"split{n}", tested, test)
-        print(f"\n{write_matrix(out, cells, _OTHERS[self.others])}\ntables in {out}")
+        print(f"\n{write_matrix(out, cells, _OTHERS[self.others])}\ntables in {printable(out)}")
         return worst(cell.status for cell in cells.values())
 
     def _trained_on(self) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from lml_iqa.protocol.markup import latex_table, legacy_note, markdown_table, number
+from lml_iqa.protocol.markup import csv_text, latex_table, legacy_note, markdown_table, number, one_line, to_json
 from lml_iqa.protocol.results import Outcome
 from lml_iqa.protocol.statistics import METRICS, Summary, summarise
+from lml_iqa.utils.files import atomic_path, write_text
 
 _SHOWN = {"srcc": "SRCC", "plcc_fitted": "PLCC after fit"}
 
@@ -27,12 +27,11 @@ def write_curve(out: Path, outcomes: Mapping[float, Outcome]) -> str:
     Returns:
         The Markdown table.
     """
-    with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["train_fraction", "run", *METRICS, "failure"])
-        for share, outcome in outcomes.items():
-            writer.writerows([share, name, *run.metrics.values(), ""] for name, run in outcome.done.items())
-            writer.writerows([share, name, *[""] * len(METRICS), why] for name, why in outcome.failures.items())
+    rows: list[list[Any]] = [["train_fraction", "run", *METRICS, "failure"]]
+    for share, outcome in outcomes.items():
+        rows += [[share, name, *run.metrics.values(), ""] for name, run in outcome.done.items()]
+        rows += [[share, name, *[""] * len(METRICS), why] for name, why in outcome.failures.items()]
+    write_text(out / "curve.csv", csv_text(rows))
     summaries = {
         share: {metric: summarise([run.metrics[metric] for run in outcome.done.values()]) for metric in METRICS}
         for share, outcome in outcomes.items()
@@ -45,14 +44,14 @@ def write_curve(out: Path, outcomes: Mapping[float, Outcome]) -> str:
         }
         for share, found in summaries.items()
     ]
-    (out / "curve.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(out / "curve.json", to_json(content))
     markdown = _markdown(outcomes, summaries)
-    (out / "curve.md").write_text(markdown, encoding="utf-8")
-    rows = [
+    write_text(out / "curve.md", markdown)
+    cells = [
         [f"{100 * share:g} %", *(number(found[metric].median) for metric in _SHOWN)]
         for share, found in summaries.items()
     ]
-    (out / "curve.tex").write_text(latex_table(["labels", *_SHOWN.values()], rows, _legacy(outcomes)), encoding="utf-8")
+    write_text(out / "curve.tex", latex_table(["labels", *_SHOWN.values()], cells, _legacy(outcomes)))
     _draw(out / "curve.png", outcomes, summaries)
     return markdown
 
@@ -63,7 +62,7 @@ def _legacy(outcomes: Mapping[float, Outcome]) -> list[str]:
 
 def _title(outcomes: Mapping[float, Outcome]) -> str:
     names = {run.dataset for outcome in outcomes.values() for run in outcome.done.values()}
-    return f"{', '.join(sorted(names)) or 'no finished run'}: trained on a share of the labels"
+    return f"{', '.join(map(one_line, sorted(names))) or 'no finished run'}: trained on a share of the labels"
 
 
 def _markdown(outcomes: Mapping[float, Outcome], summaries: Mapping[float, Mapping[str, Summary]]) -> str:
@@ -109,7 +108,8 @@ def _draw(path: Path, outcomes: Mapping[float, Outcome], summaries: Mapping[floa
     axes.set_xlabel("share of the training labels, %")
     axes.set_ylabel("correlation on the test part")
     title = [_title(outcomes), "line: median, band: range over splits", *_legacy(outcomes)]
-    axes.set_title("\n".join(title), fontsize=9)
+    axes.set_title("\n".join(title), fontsize=9, parse_math=False)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=110)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)

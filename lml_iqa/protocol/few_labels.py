@@ -11,6 +11,7 @@ from lml_iqa.protocol.repeats import repeat
 from lml_iqa.protocol.results import Outcome, worst
 from lml_iqa.protocol.series import OptionsError, Series
 from lml_iqa.protocol.tables import write_tables
+from lml_iqa.utils.files import printable
 
 
 @dataclass(frozen=True)
@@ -43,5 +44,5 @@ class FewLabels:
             print(f"{100 * share:g} % of the training labels", flush=True)
             outcomes[share] = repeat(series[share], splits, jobs)
             write_tables(series[share].out, outcomes[share].done, outcomes[share].failures)
-        print(f"\n{write_curve(out, outcomes)}\ntables in {out}")
+        print(f"\n{write_curve(out, outcomes)}\ntables in {printable(out)}")
         return worst(outcome.status for outcome in outcomes.values())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from lml_iqa.protocol.markup import latex_table, legacy_note, markdown_table, number
+from lml_iqa.protocol.markup import csv_text, latex_table, legacy_note, markdown_table, number, to_json
 from lml_iqa.protocol.results import Outcome
 from lml_iqa.protocol.statistics import METRICS, Summary, summarise
+from lml_iqa.utils.files import atomic_path, write_text
 
 _SHOWN = {"srcc": "SRCC", "plcc_fitted": "PLCC after fit"}  # scores of different sets have different scales
 
@@ -55,15 +55,15 @@ def write_matrix(out: Path, cells: Cells, others: str) -> str:
             for pair, cell in cells.items()
         ],
     }
-    (out / "cross.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(out / "cross.json", to_json(content))
     grids = {
         title: [[row, *(_figure(cells[row, to], summaries[metric][row, to]) for to in columns)] for row in rows]
         for metric, title in _SHOWN.items()
     }
     markdown = _markdown(cells, columns, grids, notes)
-    (out / "cross.md").write_text(markdown, encoding="utf-8")
+    write_text(out / "cross.md", markdown)
     tables = [latex_table([title, *columns], grid, notes) for title, grid in grids.items()]
-    (out / "cross.tex").write_text("\n".join(tables), encoding="utf-8")
+    write_text(out / "cross.tex", "\n".join(tables))
     _draw(out / "cross.png", rows, columns, summaries, grids, notes)
     return markdown
 
@@ -76,14 +76,12 @@ def _figure(cell: Outcome, summary: Summary) -> str:
 
 
 def _write_runs(path: Path, cells: Cells) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["trained_on", "tested_on", "run", "images", *METRICS, "failure"])
-        for pair, cell in cells.items():
-            for name, run in cell.done.items():
-                writer.writerow([*pair, name, run.images, *(run.metrics[metric] for metric in METRICS), ""])
-            for name, reason in cell.failures.items():
-                writer.writerow([*pair, name, *[""] * (1 + len(METRICS)), reason])
+    rows: list[list[Any]] = [["trained_on", "tested_on", "run", "images", *METRICS, "failure"]]
+    for pair, cell in cells.items():
+        for name, run in cell.done.items():
+            rows.append([*pair, name, run.images, *(run.metrics[metric] for metric in METRICS), ""])
+        rows += [[*pair, name, *[""] * (1 + len(METRICS)), reason] for name, reason in cell.failures.items()]
+    write_text(path, csv_text(rows))
 
 
 def _markdown(cells: Cells, columns: list[str], grids: Mapping[str, list[list[str]]], notes: list[str]) -> str:
@@ -118,11 +116,12 @@ def _draw(
             for x, text in enumerate(line[1:]):
                 dark = values[y, x] < 0.6  # of the background; False for NaN
                 axes.text(x, y, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
-        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
-        axes.set_yticks(range(len(rows)), rows)
+        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", parse_math=False)
+        axes.set_yticks(range(len(rows)), rows, parse_math=False)
         axes.set_xlabel("tested on")
         axes.set_ylabel("trained on")
         axes.set_title(title)
         figure.colorbar(image, ax=axes, shrink=0.8)
-    figure.suptitle("\n".join(notes), fontsize=8, wrap=True)
-    figure.savefig(path, dpi=110)
+    figure.suptitle("\n".join(notes), fontsize=8, wrap=True, parse_math=False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)

@@ -9,6 +9,7 @@ from pathlib import Path
 from lml_iqa.protocol.results import Outcome, carry_out, finished_splits, take
 from lml_iqa.protocol.series import Series
 from lml_iqa.protocol.tables import write_tables
+from lml_iqa.utils.files import printable
 
 BEST_ON_TEST = "--trainer.callbacks+=lml_iqa.callbacks.TestEveryEpoch"
 
@@ -40,7 +41,7 @@ class Repeats:
         series = Series.start(out, "fit", [*fit, *([BEST_ON_TEST] if self.best_on_test else [])])
         outcome = repeat(series, splits, jobs)
         if outcome.done or outcome.failures:
-            print(f"\n{write_tables(out, outcome.done, outcome.failures)}\ntables in {out}")
+            print(f"\n{write_tables(out, outcome.done, outcome.failures)}\ntables in {printable(out)}")
         return outcome.status
 
 

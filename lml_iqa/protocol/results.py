@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from lml_iqa.protocol.runs import Run, do_all
 from lml_iqa.protocol.statistics import METRICS
+from lml_iqa.utils.files import printable
 
 
 class Result(NamedTuple):
@@ -78,7 +79,7 @@ def carry_out(runs: Mapping[str, Run], jobs: int) -> Outcome:
             outcome.elsewhere.append(name)
         elif state == "failed":
             outcome.failures[name] = run.failure()
-            print(f"{name} failed: {run.failure()} (all of it: {run.log})", file=sys.stderr)
+            print(f"{name} failed: {run.failure()} (all of it: {printable(run.log)})", file=sys.stderr)
         else:
             take(run, name, outcome)
     for name in [name for name in outcome.elsewhere if runs[name].folder is not None]:
@@ -95,7 +96,7 @@ def take(run: Run, name: str, outcome: Outcome) -> None:
     missing = [metric for metric, value in result.metrics.items() if not math.isfinite(value)]
     if missing:
         outcome.failures[name] = f"{', '.join(missing)} is NaN: its scores are NaN or all the same"
-        print(f"{name} failed: {outcome.failures[name]} (all of it: {run.log})", file=sys.stderr)
+        print(f"{name} failed: {outcome.failures[name]} (all of it: {printable(run.log)})", file=sys.stderr)
     else:
         outcome.done[name] = result
 
@@ -106,12 +107,16 @@ def read(run: Run) -> Result:
     every_epoch = folder / "test_every_epoch.csv"
     return Result(
         dataset=content["tested_on"]["dataset"],
-        metrics={metric: float(content["metrics"][f"test/{metric}"]) for metric in METRICS},
+        metrics={metric: _number(content["metrics"][f"test/{metric}"]) for metric in METRICS},
         images=content["images"],
         predictions=read_predictions(folder / "predictions.csv"),
         legacy=content["tested_on"]["legacy"],
         best_on_test=max(map(float, read_predictions(every_epoch)["srcc"])) if every_epoch.exists() else None,
     )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)  # JSON has no NaN
 
 
 def read_predictions(path: Path) -> dict[str, list[str]]:

@@ -15,7 +15,9 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from lml_iqa.protocol.markup import to_json
 from lml_iqa.protocol.runs import Run
+from lml_iqa.utils.files import write_text
 
 _BY_VERSION = {"CSVLogger", "TensorBoardLogger"}
 
@@ -101,9 +103,9 @@ def remember(out: Path, options: Mapping[str, Any]) -> str:
     with FileLock(out / ".options.lock"):
         if not note.exists():
             content = {"identity": secrets.token_hex(4), "options": options}
-            note.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_text(note, to_json(content))
         before = json.loads(note.read_text(encoding="utf-8"))
-    changes = _changes(before["options"], json.loads(json.dumps(options)))
+    changes = _changes(before["options"], json.loads(to_json(options)))
     if changes:
         raise OptionsError(
             f"{out} holds runs made otherwise: {'; '.join(changes)}. Give another --out, or the options of before"

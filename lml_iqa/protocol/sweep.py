@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 import sys
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from lml_iqa.protocol.markup import markdown_table, number
+from lml_iqa.protocol.markup import csv_text, markdown_table, number
 from lml_iqa.protocol.runs import Run, do_all
 from lml_iqa.protocol.series import OptionsError, Series, remember, resolve
+from lml_iqa.utils.files import printable, write_text
 
 
 def sweep(content: Mapping[str, Any], out: Path, more: Sequence[str], jobs: int) -> int:
@@ -62,11 +61,11 @@ def sweep(content: Mapping[str, Any], out: Path, more: Sequence[str], jobs: int)
             elsewhere.append(run.name)
         else:
             failures[run.name] = run.failure() if state == "failed" else f"{metric} is NaN, or chose no checkpoint"
-            print(f"{run.name} failed: {failures[run.name]} (all of it: {run.log})", file=sys.stderr)
+            print(f"{run.name} failed: {failures[run.name]} (all of it: {printable(run.log)})", file=sys.stderr)
     highest_first = content["metric"].get("goal") == "maximize"
     best_first = dict(sorted(found.items(), key=lambda item: item[1], reverse=highest_first))
     drawn_of = {run.name: drawn for run, drawn in runs.items()}
-    print(f"\n{_write(out, metric, drawn_of, best_first, failures)}\ntables in {out}")
+    print(f"\n{_write(out, metric, drawn_of, best_first, failures)}\ntables in {printable(out)}")
     if elsewhere:
         print(f"another process is still at {', '.join(elsewhere)}; the same command makes the table then")
     return 1 if failures else 3 if elsewhere else 0
@@ -93,6 +92,8 @@ def fit_options(content: Mapping[str, Any], drawn: Mapping[str, Any]) -> list[st
     Raises:
         OptionsError: The command is not ``lml-iqa fit``, or has macros that it has no use for.
     """
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args  # slow to import
+
     macros = create_sweep_command_args({"args": {name: {"value": value} for name, value in drawn.items()}})
     command = create_sweep_command(list(content.get("command", [])))
     if "fit" not in command:
@@ -118,13 +119,11 @@ def _write(
     failures: Mapping[str, str],
 ) -> str:
     head = ["run", *next(iter(drawn.values())), metric]
-    with (out / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*head, "failure"])
-        writer.writerows([run, *drawn[run].values(), value, ""] for run, value in found.items())
-        writer.writerows([run, *drawn[run].values(), "", why] for run, why in failures.items())
+    done = [[run, *drawn[run].values(), value, ""] for run, value in found.items()]
+    failed = [[run, *drawn[run].values(), "", why] for run, why in failures.items()]
+    write_text(out / "sweep.csv", csv_text([[*head, "failure"], *done, *failed]))
     rows = [[run, *map(str, drawn[run].values()), number(value, 4)] for run, value in found.items()]
     rows += [[run, *map(str, drawn[run].values()), f"failed: {why}"] for run, why in failures.items()]
     markdown = "\n".join(markdown_table(head, rows)) + "\n"
-    (out / "sweep.md").write_text(markdown, encoding="utf-8")
+    write_text(out / "sweep.md", markdown)
     return markdown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from lml_iqa.protocol.markup import latex_table, legacy_note, markdown_table, number
+from lml_iqa.protocol.markup import csv_text, latex_table, legacy_note, markdown_table, number, one_line, to_json
 from lml_iqa.protocol.results import Result
 from lml_iqa.protocol.statistics import METRICS, Summary, srcc_by_group, summarise
+from lml_iqa.utils.files import atomic_path, printable, write_text
 
 
 def published(dataset: str) -> list[dict[str, str]]:
@@ -64,11 +64,11 @@ def write_tables(out: Path, runs: Mapping[str, Result], failures: Mapping[str, s
         "srcc_by_level": {name: summary._asdict() for name, summary in by_group["level"].items()},
         "published": published(dataset),
     }
-    (out / "table.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(out / "table.json", to_json(content))
     markdown = _markdown(dataset, notes, summaries, summarise(best) if best else None, by_group, failures)
-    (out / "table.md").write_text(markdown, encoding="utf-8")
-    (out / "table.tex").write_text(_latex(dataset, notes, summaries), encoding="utf-8")
-    _draw(out / "table.png", [f"{dataset}: {len(runs)} runs, line: median", *notes], runs, summaries)
+    write_text(out / "table.md", markdown)
+    write_text(out / "table.tex", _latex(dataset, notes, summaries))
+    _draw(out / "table.png", [f"{printable(dataset)}: {len(runs)} runs, line: median", *notes], runs, summaries)
     return markdown
 
 
@@ -78,22 +78,15 @@ def _merge(repeats: Sequence[Mapping[str, float]]) -> dict[str, Summary]:
 
 
 def _write_splits(path: Path, runs: Mapping[str, Result], failures: Mapping[str, str]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", *METRICS, "failure"])
-        for name, run in runs.items():
-            writer.writerow([name, *(run.metrics[metric] for metric in METRICS), ""])
-        for name, reason in failures.items():
-            writer.writerow([name, *([""] * len(METRICS)), reason])
+    done = [[name, *(run.metrics[metric] for metric in METRICS), ""] for name, run in runs.items()]
+    failed = [[name, *[""] * len(METRICS), reason] for name, reason in failures.items()]
+    write_text(path, csv_text([["run", *METRICS, "failure"], *done, *failed]))
 
 
 def _write_groups(path: Path, by_group: Mapping[str, Mapping[str, Summary]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["column", "value", *(f"srcc_{name}" for name in Summary._fields)])
-        for column, groups in by_group.items():
-            for name, summary in groups.items():
-                writer.writerow([column, name, *summary])
+    head = ["column", "value", *(f"srcc_{name}" for name in Summary._fields)]
+    rows = [[column, name, *summary] for column, groups in by_group.items() for name, summary in groups.items()]
+    write_text(path, csv_text([head, *rows]))
 
 
 def _markdown(
@@ -112,7 +105,7 @@ def _markdown(
     for name, summary in rows.items():
         interval = f"{number(summary.low)} to {number(summary.high)}" if summary.n >= 3 else "-"
         figures.append([name, number(summary.median), interval, number(summary.mean), number(summary.std)])
-    lines = [f"# {dataset}: {count} runs" + (f", {len(failures)} failed" if failures else ""), ""]
+    lines = [f"# {one_line(dataset)}: {count} runs" + (f", {len(failures)} failed" if failures else ""), ""]
     lines += [f"**{note}**\n" for note in notes]
     lines += markdown_table(["", "median", "95 % of the median", "mean", "std"], figures)
     rivals = [[r["model"], r["srcc"] or "-", r["plcc"] or "-", r["source"]] for r in published(dataset)]
@@ -143,7 +136,8 @@ def _draw(path: Path, title: Sequence[str], runs: Mapping[str, Result], summarie
         axes.scatter(np.full(len(values), place) + np.linspace(-0.12, 0.12, len(values)), values, s=18, alpha=0.7)
         axes.hlines(summaries[metric].median, place - 0.25, place + 0.25, color="black", linewidth=1.2)
     axes.set_xticks(range(len(shown)), [metric.upper().replace("_", " ") for metric in shown])
-    axes.set_title("\n".join(title), fontsize=10)
+    axes.set_title("\n".join(title), fontsize=10, parse_math=False)
     axes.set_ylabel("correlation on the test part")
     axes.grid(axis="y", alpha=0.3)
-    figure.savefig(path, dpi=110)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
