@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, Union, get_args
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
@@ -49,7 +49,8 @@ class ArgumentParser(LightningArgumentParser):
     """Takes ``None`` for ``null``, and ``4.0`` and ``1e3`` for whole numbers, where the option's type has them.
 
     Sweeps of wandb pass values as Python prints them. Text stays text: only an option whose type is neither text nor
-    float takes ``4.0`` as 4.
+    float takes ``4.0`` as 4. And ``1`` stays an int for options that are an int or a float (``limit_test_batches``: one
+    batch, where 1.0 is all of them).
     """
 
     # Two private methods, as no public one sees a value together with its option: of the command line, and of files and
@@ -61,9 +62,12 @@ class ArgumentParser(LightningArgumentParser):
         return super()._check_value_key(action, _plain(value, action), *args, **kwargs)
 
 
-def _plain(value: Any, action: argparse.Action) -> Any:
-    hint = getattr(action, "_typehint", None)
-    types = set(get_args(hint)) or {hint}
+def _plain(value: Any, action: Any) -> Any:
+    types = set(get_args(getattr(action, "_typehint", None))) or {getattr(action, "_typehint", None)}
+    if {int, float} <= types:
+        # Python caches unions: an equal one in the other order, of any library, may have taken its place.
+        order = [int, float, *sorted(types - {int, float}, key=str)]
+        action._typehint = Union.__getitem__(tuple(order))
     if value == "None" and NoneType in types:
         return "null"
     if isinstance(value, (str, float)) and int in types and not {float, str} & types:

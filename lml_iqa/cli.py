@@ -30,7 +30,7 @@ from lml_iqa.memory import keep_freed_memory
 from lml_iqa.protocol.command import protocol
 from lml_iqa.tasks import LMLTask
 from lml_iqa.trainer_options import check_trainer_options
-from lml_iqa.utils.files import write_text
+from lml_iqa.utils.files import printable, write_text
 
 _KEYWORD = re.compile(r"(best|last|hpc|registry(:.*)?)", re.IGNORECASE)  # what Lightning takes for a checkpoint's path
 
@@ -215,6 +215,9 @@ def main(args: Sequence[str] | None = None) -> None:
         args: Arguments; default those of the process.
     """
     arguments = list(sys.argv[1:] if args is None else args)
+    foreign = next((a for a in arguments if any("\ud800" <= character <= "\udfff" for character in a)), None)
+    if foreign is not None and arguments[0] != "data":
+        sys.exit(f"error: {printable(foreign)}: not UTF-8, which YAML cannot express; give a link with a plain name")
     if arguments[:1] == ["data"]:
         sys.exit(doctor.run(arguments[1:]))
     if arguments[:1] == ["protocol"]:

@@ -100,12 +100,15 @@ class Report(Callback):
         scale = next(iter(scored.values())).scale
         # The checkpoint of a resumed run is removed once the run is complete.
         checkpoint = str(trainer.ckpt_path) if trainer.ckpt_path and Path(trainer.ckpt_path).exists() else ""
+        tested_on, count = data.provenance(), _count(scored, len(data.split.test))
+        if len(scored) < len(data.split.test):  # tables mark it as they mark other numbers that are not comparable
+            tested_on["legacy"] = [*tested_on["legacy"], f"only {count} test images (trainer.limit_test_batches)"]
         facts = {
             # JSON has no NaN.
             "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
             "scale": dataclasses.asdict(scale),
             "images": len(scored),
-            "tested_on": data.provenance(),
+            "tested_on": tested_on,
             "trained_on": pl_module.provenance,
             "checkpoint": checkpoint or None,
         }
@@ -113,7 +116,7 @@ class Report(Callback):
         draw_report(folder / "report.png", data.table, scored, metrics, data.crop_size, self.photographs)
         # The last one: where this file is, the others are complete.
         write_text(folder / "metrics.json", json.dumps(facts, indent=1, allow_nan=False) + "\n")
-        print(f"\n{printable(data.table.name)}, {len(scored)} test images; {scale}")
+        print(f"\n{printable(data.table.name)}, {count} test images; {scale}")
         for name, value in metrics.items():
             print(f"  {name.removeprefix('test/'):12} {value:8.4f}")
         print(f"checkpoint   {printable(checkpoint) or 'the weights in memory'}")
@@ -125,7 +128,8 @@ class Report(Callback):
         if writes_files(trainer):
             path = run_folder(trainer) / "predictions.csv"
             _write_predictions(path, _data_module(trainer), scored)
-            print(f"\nscores of {len(scored)} images ({next(iter(scored.values())).scale})  {printable(path)}")
+            count = _count(scored, len(_data_module(trainer).table))
+            print(f"\nscores of {count} images ({next(iter(scored.values())).scale})  {printable(path)}")
 
     def _curves(self) -> dict[str, Tensor]:
         """Each term's values on the CPU: after a resume the old ones lie there, the new ones on the device."""
@@ -139,6 +143,10 @@ class Report(Callback):
             distributed.all_gather_object(shares, scored)
             scored = {row: image for share in shares for row, image in share.items()}
         return dict(sorted(scored.items()))
+
+
+def _count(scored: Mapping[int, ScoredImage], whole: int) -> str:
+    return str(whole) if len(scored) == whole else f"{len(scored)} of {whole}"
 
 
 def _data_module(trainer: Trainer) -> IQADataModule:

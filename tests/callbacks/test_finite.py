@@ -57,3 +57,9 @@ def test_a_sound_one_goes_on(tmp_path):
     model = Line([], 1.0)
     train(tmp_path, model)
     assert set(model.validated) == {0, 1, 2}
+
+
+def test_a_run_that_does_not_validate_ends_before_its_checkpoint(tmp_path):
+    with pytest.raises(DivergedError):
+        train(tmp_path, Line([1], float("nan")), limit_val_batches=0)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0
