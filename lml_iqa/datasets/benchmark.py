@@ -15,7 +15,8 @@ from lml_iqa.datasets.download import Archive
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.faults import find_faults
 from lml_iqa.datasets.files import CaseFolder, contents, entries_of, find_root, match_files
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.datasets.table import ImageTable
 
 _DEPTH = 2  # folders below the given one in which a data set is looked for
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.ratings import read_ratings
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 
 _LABELS = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
 

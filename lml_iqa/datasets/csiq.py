@@ -11,7 +11,7 @@ from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.decimals import parse_numbers
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.ratings import read_pairs
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.workbook import read_sheet
 
 # The workbook's dst_type: how that type is called in file names. Folders carry the latter in lower case.

@@ -11,7 +11,8 @@ from lml_iqa.datasets.decimals import parse_numbers
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.files import CaseFolder, find_root, match_files
 from lml_iqa.datasets.ratings import read_arrays
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.datasets.table import ImageTable
 from lml_iqa.errors import ConfigError
 
 

@@ -13,7 +13,8 @@ from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.images import read_size
 from lml_iqa.datasets.ratings import read_ratings
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.datasets.table import ImageTable
 
 TEST_ABOVE = 640
 """Images with a side above so many pixels are the authors' test part."""

@@ -13,7 +13,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lml_iqa.datasets.errors import DatasetError, first_few
 from lml_iqa.datasets.files import find_root
 from lml_iqa.datasets.formats import image_endings, unreadable_endings
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.datasets.table import ImageTable
 from lml_iqa.utils.files import printable
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from lml_iqa.datasets.csv_rows import read_header
 from lml_iqa.datasets.decimals import parse_numbers
 from lml_iqa.datasets.errors import DatasetError, first_few
 from lml_iqa.datasets.ratings import read_columns
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 
 _SCORES = "koniq10k_scores_and_distributions.csv"
 _SETS = "koniq10k_distributions_sets.csv"

@@ -11,7 +11,7 @@ from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.files import CaseFolder
 from lml_iqa.datasets.matlab import read_numbers, read_texts
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 
 # The rows of the label files: so many of each folder, in this order, numbered from 1.
 _FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}

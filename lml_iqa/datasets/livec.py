@@ -11,7 +11,7 @@ from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.matlab import read_numbers, read_texts
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 
 _EXAMPLE = re.compile(r"t\d+\.\w+", re.IGNORECASE)  # shown to the raters as examples, not part of the set
 

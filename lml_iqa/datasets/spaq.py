@@ -7,7 +7,7 @@ from typing import ClassVar
 from lml_iqa.datasets import archives
 from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.decimals import parse_numbers
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.workbook import read_sheet
 
 _LABELS = "MOS and Image attribute scores.xlsx"

@@ -20,7 +20,8 @@ from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.files import find_root
 from lml_iqa.datasets.folder import list_images
 from lml_iqa.datasets.images import read_image
-from lml_iqa.datasets.table import ImageTable, ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.datasets.table import ImageTable
 from lml_iqa.transforms.distortions import DISTORTIONS, distort, human_mean_opinion
 
 _log = logging.getLogger(__name__)

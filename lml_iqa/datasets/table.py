@@ -18,7 +18,7 @@ from lml_iqa.datasets.columns import BLOCK
 from lml_iqa.datasets.errors import DatasetError, first_few
 from lml_iqa.datasets.images import read_image
 from lml_iqa.datasets.resized import ResizedImages
-from lml_iqa.datasets.scale import ScoreScale as ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 
 if TYPE_CHECKING:
     from lml_iqa.datasets.shards import Shards

@@ -10,7 +10,7 @@ from lml_iqa.datasets.benchmark import Benchmark, Listing
 from lml_iqa.datasets.decimals import parse_numbers
 from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.ratings import read_pairs
-from lml_iqa.datasets.table import ScoreScale
+from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.transforms.distortions import DISTORTIONS
 
 _NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>[1-5])\.bmp", re.IGNORECASE)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
-from timm.layers import apply_rot_embed_cat
+from timm.layers import apply_rot_embed_cat, to_2tuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -201,6 +201,9 @@ def create_backbone(
     if plain:
         options["dynamic_img_size"] = True  # crops of any size
     network: Any = _create(name, pretrained, options)
+    patch = max(to_2tuple(getattr(getattr(network, "patch_embed", None), "patch_size", 1)))
+    if img_size is not None and img_size % patch:  # timm would cut off the border
+        raise ValueError(f"model.img_size: {img_size} is not a multiple of the {patch}-pixel patches of {name}")
     span_processes(network)
     if plain:
         return ViTBackbone(network, tap_attention=tap_attention)
