@@ -184,7 +184,7 @@ def test_guarantees_name_tests_that_check_their_tolerance():
 
 def test_extras_exist():
     extras = set(re.findall(r'pip install -e "\.\[(\w+)\]"', README))
-    assert extras == {"quickstart", "test", "litdata"}
+    assert extras == {"quickstart", "test", "litdata", "heif", "jxl"}
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert all(f"\n{extra} = [" in pyproject for extra in extras)
 
