@@ -69,7 +69,7 @@ def draw_report(
     axes[0].scatter(ratings, predicted, s=9, c="tab:blue", alpha=0.6, linewidths=0, zorder=2)
     axes[0].plot([scale.low, scale.high], [scale.low, scale.high], color="0.5", linewidth=0.8, linestyle="--")
     axes[0].set_xlabel(str(scale))
-    axes[0].set_ylabel(f"predicted {scale.name} (bars: spread between crops)")
+    axes[0].set_ylabel("predicted (bars: spread between crops)")
     axes[0].set_title(
         f"{printable(table.name)}, {len(rows)} images\n"
         f"SRCC {metrics['test/srcc']:.3f}  PLCC {metrics['test/plcc']:.3f}  RMSE {metrics['test/rmse']:.3g}",
@@ -94,7 +94,7 @@ def _draw_crops(axes: Axes, table: ImageTable, row: int, image: ScoredImage, cro
         axes.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=color, linewidth=width, zorder=1 + width))
     axes.set_axis_off()
     rating = ratings_on(image.scale, table)[row]
-    set_file_title(axes, str(table.files[row]), f"predicted {image.score:.3g} ± {image.spread:.2g}, rated {rating:.3g}")
+    set_file_title(axes, str(table.files[row]), f"predicted {image.score:.3g} ± {image.spread:.2g}, label {rating:.3g}")
 
 
 def draw_losses(path: Path, curves: Mapping[str, NDArray[np.float32]], points: int = 40) -> None:
