@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import sys
 import tracemalloc
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,13 @@ def test_memory_of_workers_is_flat_over_epochs():
     worker in three more of 2,880 images, each another part of the table. Measured: 0.2 MB; with names as a list of
     Python strings 15.7 MB.
     """
+    # In a process of its own: workers forked from one in which thousands of tests ran write to what these left behind.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(_growth_of_workers).result(timeout=300) < 4
+
+
+def _growth_of_workers():
+    """Most megabytes that a worker grows by after the second epoch."""
     data = BigDataModule(crop_size=8, crops=1, batch_size=48, seed=0, num_workers=2)
     loader = data.train_dataloader()
     loader.multiprocessing_context = "fork"
@@ -137,7 +145,7 @@ def test_memory_of_workers_is_flat_over_epochs():
         memory.append([unique_memory(worker.pid) / 1e6 for worker in sorted(workers, key=lambda worker: worker.pid)])
     growth = np.array(memory) - memory[2]
     assert growth.shape == (6, 2)
-    assert growth.max() < 4
+    return growth.max()
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc/PID/smaps_rollup on this system")
