@@ -122,17 +122,17 @@ class BigDataModule(IQADataModule):
 def test_memory_of_workers_is_flat_over_epochs():
     """A forked worker shares the table as long as nobody writes to it, and reading a Python string writes to it.
 
-    Two epochs are for the worker to settle, in which it grows by 7 MB, whatever the number of images. Tolerance: 4 MB a
-    worker in three more of 2,880 images, each another part of the table. Measured: 0.2 MB; with names as a list of
-    Python strings 15.7 MB.
+    Once, after a number of images that depends on what was imported, a worker grows by 7 MB, so the median of the
+    epochs counts, of 2,880 images each, each another part of the table. Tolerance: 1 MB an epoch. Measured: 0.1 MB; with
+    names as a list of Python strings 5 MB.
     """
     # In a process of its own: workers forked from one in which thousands of tests ran write to what these left behind.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        assert pool.submit(_growth_of_workers).result(timeout=300) < 4
+        assert pool.submit(_growth_of_workers).result(timeout=300) < 1
 
 
 def _growth_of_workers():
-    """Most megabytes that a worker grows by after the second epoch."""
+    """Megabytes that a worker grows by in an epoch, the larger of two workers."""
     data = BigDataModule(crop_size=8, crops=1, batch_size=48, seed=0, num_workers=2)
     loader = data.train_dataloader()
     loader.multiprocessing_context = "fork"
@@ -143,9 +143,9 @@ def _growth_of_workers():
         assert sum(len(batch["mos"]) for batch in itertools.islice(loader, 60)) == 2880
         workers = set(multiprocessing.active_children()) - others
         memory.append([unique_memory(worker.pid) / 1e6 for worker in sorted(workers, key=lambda worker: worker.pid)])
-    growth = np.array(memory) - memory[2]
-    assert growth.shape == (6, 2)
-    return growth.max()
+    growth = np.diff(np.array(memory), axis=0)
+    assert growth.shape == (5, 2)
+    return np.median(growth, axis=0).max()
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc/PID/smaps_rollup on this system")
