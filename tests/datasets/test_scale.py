@@ -123,7 +123,7 @@ def test_memory_of_workers_is_flat_over_epochs():
     """A forked worker shares the table as long as nobody writes to it, and reading a Python string writes to it.
 
     Once, after a number of images that depends on what was imported, a worker grows by 7 MB, so the median of the
-    epochs counts, of 2,880 images each, each another part of the table. Tolerance: 1 MB an epoch. Measured: 0.1 MB; with
+    epochs counts, each of 2,880 images of another part of the table. Tolerance: 1 MB an epoch. Measured: 0.1 MB; with
     names as a list of Python strings 5 MB.
     """
     # In a process of its own: workers forked from one in which thousands of tests ran write to what these left behind.
