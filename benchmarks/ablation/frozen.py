@@ -30,6 +30,8 @@ from rows import HERE, Row, read_rows
 from run import add_subset, development_rows, development_split
 from torch.utils.data import DataLoader, Dataset
 
+import lml_iqa.models.lml
+import lml_iqa.models.saliency
 from lml_iqa import LMLTask, Split, SyntheticDataModule, make_split
 from lml_iqa.datasets import BIQ2021, ImageTable
 from lml_iqa.datasets.resized import ResizedImages
@@ -39,6 +41,9 @@ from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_p
 
 SIZE, RANDOM, GRID = 128, 8, 9  # side of the crops; crops to draw from in training; crops of evaluation
 CROPS, BATCH, EPOCHS = 4, 12, 2
+
+# The networks get the encoder's kept answers in place of pixels.
+lml_iqa.models.lml.to_pixels = lml_iqa.models.saliency.to_pixels = lambda answers: answers
 
 
 def make_task(args: argparse.Namespace, options: dict[str, object]) -> LMLTask:
