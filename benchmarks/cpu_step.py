@@ -13,7 +13,7 @@ STEP = """
 import sys, time
 import torch
 from lml_iqa import LMLNetwork, LMLPair
-from lml_iqa.memory import keep_freed_memory
+from lml_iqa.utils.malloc import keep_freed_memory
 
 memory, precision, backbone, frozen = sys.argv[1:]
 if memory == "kept":

@@ -1,4 +1,4 @@
-"""Draws what the manifold loss does to the embeddings of test photographs, coloured by their human scores.
+"""Draws what the manifold loss does to the embeddings of test photographs, colored by their human scores.
 
     python benchmarks/embeddings.py runs/ablation/image/seed0 runs/ablation/full/seed0 --output embeddings.png
 
@@ -22,7 +22,7 @@ from lml_iqa import BIQ2021DataModule, LMLTask, plcc
 from lml_iqa.metrics import effective_rank, saliency_entropy
 
 
-def neighbours_score(embeddings: torch.Tensor, mos: torch.Tensor, count: int = 10) -> torch.Tensor:
+def neighbors_score(embeddings: torch.Tensor, mos: torch.Tensor, count: int = 10) -> torch.Tensor:
     similarity = (embeddings @ embeddings.T).fill_diagonal_(-torch.inf)
     return mos[similarity.topk(count, dim=1).indices].mean(dim=1)
 
@@ -47,7 +47,7 @@ def main() -> None:
         dots = axes.scatter(x, y, c=mos, s=10, cmap="RdYlGn")
         axes.set_title(
             f"{run.parent.name}: effective rank {effective_rank(embeddings):.0f} of {embeddings.shape[1]},\n"
-            f"10 neighbours' PLCC {plcc(neighbours_score(embeddings, mos), mos):.3f}, "
+            f"10 neighbors' PLCC {plcc(neighbors_score(embeddings, mos), mos):.3f}, "
             f"saliency entropy {saliency_entropy(saliency):.3f}"
         )
     figure.colorbar(dots, ax=axes, label="human score, 0..1")

@@ -16,8 +16,8 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lml_iqa.datasets.errors import ImageReadError
-from lml_iqa.datasets.images import read_image, read_size
+from lml_iqa.errors import ImageReadError
+from lml_iqa.images.read import read_image, read_size
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 LIMIT = 2.0  # processor seconds a file, read_image and read_size together

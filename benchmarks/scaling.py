@@ -24,7 +24,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-import lml_iqa.distributed
+import lml_iqa.utils.distributed
 from lml_iqa import LMLNetwork, LMLPair, LocalManifoldLoss, mutual_loss
 
 
@@ -62,12 +62,12 @@ def steps(model: nn.Module, objective: Objective, images: int, options: argparse
 
 def unheard(work: Callable[[], list[float]]) -> list[float]:
     """Run something that gathers nothing."""
-    world = lml_iqa.distributed.world
-    lml_iqa.distributed.world = lambda: (1, 0)
+    world = lml_iqa.utils.distributed.world
+    lml_iqa.utils.distributed.world = lambda: (1, 0)
     try:
         return work()
     finally:
-        lml_iqa.distributed.world = world
+        lml_iqa.utils.distributed.world = world
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """``python -m lml_iqa``."""
 
-from lml_iqa.cli import main
+from lml_iqa.main import main
 
 if __name__ == "__main__":
     main()

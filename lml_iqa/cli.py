@@ -1,4 +1,4 @@
-"""The command line: Lightning's fit, validate, test and predict with data sets chosen in YAML, and the data doctor."""
+"""``lml-iqa fit | validate | test | predict``: Lightning's command line with our model, data sets and checks."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import lightning
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
 
-from lml_iqa.arguments import ArgumentParser, expand_home
 from lml_iqa.callbacks import Provenance, run_folder, writes_files
-from lml_iqa.callbacks.finite import FiniteLoss
-from lml_iqa.callbacks.folder import claim
+from lml_iqa.callbacks.nan_guard import FiniteLoss
 from lml_iqa.callbacks.resume import ResumePoint
-from lml_iqa.checkpoints import is_local, read_checkpoint
 from lml_iqa.datamodules import IQADataModule
-from lml_iqa.doctor import command as doctor
-from lml_iqa.errors import ConfigError, LMLError
-from lml_iqa.memory import keep_freed_memory
-from lml_iqa.protocol.command import protocol
+from lml_iqa.errors import ConfigError, LMLError, message_of
 from lml_iqa.tasks import LMLTask
-from lml_iqa.trainer_options import check_trainer_options
-from lml_iqa.utils.files import printable, write_text
+from lml_iqa.utils.arguments import ArgumentParser, expand_home
+from lml_iqa.utils.checkpoint_io import is_local, read_checkpoint
+from lml_iqa.utils.files import write_text
+from lml_iqa.utils.malloc import keep_freed_memory
+from lml_iqa.utils.run_dir import claim
+from lml_iqa.utils.trainer_options import check_trainer_options
 
 _KEYWORD = re.compile(r"(best|last|hpc|registry(:.*)?)", re.IGNORECASE)  # what Lightning takes for a checkpoint's path
 
@@ -52,11 +51,15 @@ class SaveConfig(SaveConfigCallback):
 
 
 class LMLCLI(LightningCLI):
-    """LightningCLI with habits of its own.
+    """LightningCLI that checks options before data is read.
 
-    ``fit`` can go on to ``test``; a checkpoint's hyper-parameters that replace given ones are printed; evaluating
-    without a checkpoint is refused, and so are options that cannot work, before anything is read.
+    ``fit`` can go on to ``test``; hyper-parameters of a checkpoint that replace given ones are printed; evaluation
+    without a checkpoint is refused, and so are options that cannot work.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with ExitStack() as self._run_folder:
+            super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add our own options."""
@@ -69,9 +72,21 @@ class LMLCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, and expand home folders."""
+        """Parse, expand home folders, and check the checkpoint, which Lightning opens next.
+
+        Raises:
+            ConfigError: ``ckpt_path`` is a keyword, not a file.
+            CheckpointError: It is not a checkpoint of this package.
+        """
         super().parse_arguments(parser, args)
         self.config = expand_home(self.config)
+        self._model_options = dict(self._given.model.items())
+        path = self._given.get("ckpt_path")
+        if path and _KEYWORD.fullmatch(str(path)):
+            if (self.config["subcommand"], path) != ("fit", "last"):  # resumes if there is a last checkpoint
+                raise ConfigError(f"ckpt_path {path}: names no file; give the path of a run's .ckpt file")
+        elif path and is_local(path):
+            read_checkpoint(path, mmap=True)
 
     def before_instantiate_classes(self) -> None:
         """Refuse what cannot work; leave out callbacks that other options rule out.
@@ -79,6 +94,7 @@ class LMLCLI(LightningCLI):
         Raises:
             ConfigError: An evaluation has no checkpoint, or a trainer option cannot work.
         """
+        self._print_replaced_options()
         command, trainer = str(self.subcommand), self._given["trainer"]
         if command != "fit" and not self._given.get("ckpt_path"):
             raise ConfigError(f"{command} needs trained weights: give --ckpt_path runs/.../best.ckpt")
@@ -130,6 +146,14 @@ class LMLCLI(LightningCLI):
             callbacks.append(ResumePoint())
         return trainer
 
+    def before_fit(self) -> None:
+        """Keep the run's folder for this process, unless the folder's name is unique anyway."""
+        # Nothing is deleted: the folder holds our lock, and earlier metrics were put aside.
+        warnings.filterwarnings("ignore", r"(?s)Experiment logs directory .* will be deleted", UserWarning)
+        named = all(logger.version is not None for logger in self.trainer.loggers)
+        if named and writes_files(self.trainer):
+            self._run_folder.enter_context(claim(run_folder(self.trainer)))
+
     def after_fit(self) -> None:
         """Test the best checkpoint, where asked; the last one of a run that did not validate."""
         if not self._given.get("test_after_fit") or self._given["trainer"]["fast_dev_run"]:
@@ -157,74 +181,75 @@ class LMLCLI(LightningCLI):
         given = self._given["trainer"]["callbacks"] or []
         return given if isinstance(given, list) else [given]
 
+    def _print_replaced_options(self) -> None:
+        # Lightning lets a checkpoint's hyper-parameters replace those of YAML and command line without a message.
+        for name, given in sorted(self._model_options.items()):
+            taken = self._given.model[name]
+            if taken != given and name != "pretrained":
+                print(f"model.{name}: {taken!r} from the checkpoint replaces {given!r}", file=sys.stderr)
+
     def _leave_out(self, name: str, why: str) -> None:
         kept = [callback for callback in self._callbacks() if not callback["class_path"].endswith(f".{name}")]
         if len(kept) < len(self._callbacks()):
             print(f"{name} is left out: {why}", file=sys.stderr)
             self._given["trainer"]["callbacks"] = kept
 
-    def _run_subcommand(self, subcommand: str) -> None:
-        # A training keeps its folder to itself, unless the folder's name is unique anyway.
-        named = all(logger.version is not None for logger in self.trainer.loggers)
-        alone = subcommand == "fit" and writes_files(self.trainer) and named
-        # Nothing is: the folder holds our lock, and earlier metrics were put aside.
-        warnings.filterwarnings("ignore", r"(?s)Experiment logs directory .* will be deleted", UserWarning)
-        try:
-            with claim(run_folder(self.trainer)) if alone else nullcontext():
-                super()._run_subcommand(subcommand)
-        except MisconfigurationException as error:
-            share = self._given["trainer"]["overfit_batches"]
-            if not share or "limit_val_batches" not in str(error):
-                raise
-            raise ConfigError(
-                f"trainer.overfit_batches: {share} of the validation set is less than one batch; give a number of "
-                "batches, such as 1"
-            ) from error
-
     @property
     def _given(self) -> Any:
         return self.config[self.config["subcommand"]]
 
-    def _parse_ckpt_path(self) -> None:
-        # Lightning lets a checkpoint's hyper-parameters replace those of YAML and command line without a word.
-        before = dict(self._given.model.items()) if self.config.get("subcommand") else {}
-        path = self._given.get("ckpt_path") if before else None
-        if path and _KEYWORD.fullmatch(str(path)):
-            if (self.config["subcommand"], path) != ("fit", "last"):  # resumes if there is a last checkpoint
-                raise ConfigError(f"ckpt_path {path}: names no file; give the path of a run's .ckpt file")
-        elif path and is_local(path):
-            read_checkpoint(path, mmap=True)
-        super()._parse_ckpt_path()
-        if before:
-            changed = {k: (v, self._given.model[k]) for k, v in before.items() if self._given.model[k] != v}
-            for name, (given, taken) in sorted(changed.items()):
-                if name != "pretrained":
-                    print(f"model.{name}: {taken!r} from the checkpoint replaces {given!r}", file=sys.stderr)
 
-
-def _raised_by_lightning(error: BaseException) -> bool:
-    """Whether the error comes from Lightning's own code, not from what it calls."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return Path(str(lightning.__file__)).parent in Path(last.filename).parents
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line.
+def run(arguments: Sequence[str]) -> None:
+    """Run ``fit``, ``validate``, ``test`` or ``predict``.
 
     Args:
-        args: Arguments; default those of the process.
+        arguments: The subcommand and its options.
+
+    Raises:
+        SystemExit: What was asked for cannot work; why, is printed.
     """
-    arguments = list(sys.argv[1:] if args is None else args)
-    foreign = next((a for a in arguments if any("\ud800" <= character <= "\udfff" for character in a)), None)
-    if foreign is not None and arguments[0] != "data":
-        sys.exit(f"error: {printable(foreign)}: not UTF-8, which YAML cannot express; give a link with a plain name")
-    if arguments[:1] == ["data"]:
-        sys.exit(doctor.run(arguments[1:]))
-    if arguments[:1] == ["protocol"]:
-        sys.exit(protocol(arguments[1:]))
     keep_freed_memory()
     try:
-        LMLCLI(
+        _run(LMLCLI, arguments)
+    except LMLError as error:
+        sys.exit(f"error: {message_of(error)}")  # for the user: a message, not a traceback
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+        if not _raised_by_lightning(error):
+            raise
+        sys.exit(f"error: {error}")  # what Lightning refuses is a wrong option
+
+
+def resolve(arguments: Sequence[str]) -> dict[str, Any]:
+    """All options of a subcommand with their values, defaults included.
+
+    Args:
+        arguments: The subcommand and its options.
+
+    Raises:
+        SystemExit: An option is wrong; which, is printed.
+    """
+    resolved: dict[str, Any] = {}
+
+    class Parse(LMLCLI):
+        def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+            super().parse_arguments(parser, args)
+            command = self.config["subcommand"]
+            resolved.update(yaml.safe_load(parser.dump(self.config, skip_unset=False))[command])
+            raise _Parsed
+
+    with suppress(_Parsed):
+        _run(Parse, arguments)
+    return resolved
+
+
+class _Parsed(Exception):  # noqa: N818  ends the command line where running it would begin
+    pass
+
+
+def _run(cli: type[LMLCLI], arguments: Sequence[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # meant: ours are not always the process's
+        cli(
             LMLTask,
             IQADataModule,
             subclass_mode_data=True,
@@ -233,18 +258,11 @@ def main(args: Sequence[str] | None = None) -> None:
             trainer_defaults={"callbacks": [Provenance(), FiniteLoss()]},
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs={
-                "description": "No-reference image quality: train, test, score. Also: lml-iqa data | protocol"
-            },
-            args=list(args) if args is not None else None,
+            args=list(arguments),
         )
-    except LMLError as error:
-        # For the user: a message, not a traceback. An error raised in a worker has its traceback in its text.
-        message = str(error)
-        if "Original Traceback" in message:
-            message = message.strip().rsplit(f"{type(error).__name__}: ", 1)[-1]
-        sys.exit(f"error: {message}")
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-        if not _raised_by_lightning(error):
-            raise
-        sys.exit(f"error: {error}")  # what Lightning refuses is a wrong option
+
+
+def _raised_by_lightning(error: BaseException) -> bool:
+    """Whether the error comes from Lightning's own code, not from what it calls."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return Path(str(lightning.__file__)).parent in Path(last.filename).parents

@@ -13,7 +13,7 @@ import yaml
 from data.benchmarks import LAYOUTS
 from PIL import Image
 
-from lml_iqa.cli import main
+from lml_iqa.main import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY = [

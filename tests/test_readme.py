@@ -16,11 +16,11 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from lml_iqa import BIQ2021DataModule, LMLTask, datamodules
-from lml_iqa.cli import main
+from lml_iqa.data_tools import command as doctor
 from lml_iqa.datamodules import IQADataModule
-from lml_iqa.doctor import command as doctor
-from lml_iqa.protocol import command as protocol
-from lml_iqa.protocol.cross import _data_option
+from lml_iqa.experiments import command as protocol
+from lml_iqa.experiments.cross import _data_option
+from lml_iqa.main import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ or, on clean photographs distorted in TID2013's ways, tested on photographs neve
 
 or, with ``--short_side 256``, on smaller copies of the photographs, of which a crop shows more.
 
-Task, losses, optimiser and splits are those of `run.py`; only the encoder's answers are kept. Finished runs are not run
+Task, losses, optimizer and splits are those of `run.py`; only the encoder's answers are kept. Finished runs are not run
 again.
 """
 
@@ -34,7 +34,7 @@ import lml_iqa.models.lml
 import lml_iqa.models.saliency
 from lml_iqa import LMLTask, Split, SyntheticDataModule, make_split
 from lml_iqa.datasets import BIQ2021, ImageTable
-from lml_iqa.datasets.resized import ResizedImages
+from lml_iqa.images.resized import ResizedImages
 from lml_iqa.models.backbone import Encoding
 from lml_iqa.samplers import EpochSampler
 from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions

@@ -51,7 +51,7 @@ def compare(runs: pd.DataFrame, row: str, partner: str | None, metric: str) -> d
     }
 
 
-def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     """One line a row of the ablation, in the order of rows.yaml."""
     lines = []
     for row, partner in partners().items():
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of the runs (--out of run.py)")
     folder = parser.parse_args().folder
     runs = read_runs(folder)
-    summary = summarise(runs)
+    summary = summarize(runs)
     runs.to_csv(folder / "results.csv", index=False)
     (folder / "results.md").write_text(markdown(summary))
     draw(summary, folder / "results.png")

@@ -2,7 +2,7 @@
 
     python benchmarks/ablation/teacher_horizon.py --root BIQ2021 --subset benchmarks/biq2021/split.json
 
-A horizon is a share of the run's optimiser steps: momentum = exp(-1 / (horizon * steps)). All averages see one run,
+A horizon is a share of the run's optimizer steps: momentum = exp(-1 / (horizon * steps)). All averages see one run,
 so they differ in nothing else. Scored on the development test part (never the official one), figures on stdout.
 """
 
@@ -18,7 +18,7 @@ from run import add_subset, development_rows, development_split
 from torch import Tensor, nn
 
 from lml_iqa import BIQ2021DataModule, LMLTask, image_score, plcc, srcc
-from lml_iqa.memory import keep_freed_memory
+from lml_iqa.utils.malloc import keep_freed_memory
 
 HORIZONS = (0.01, 0.02, 0.05, 0.1, 0.2)
 

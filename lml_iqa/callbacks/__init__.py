@@ -1,12 +1,12 @@
 """Callbacks: what a run leaves behind."""
 
 from lml_iqa.callbacks.collapse import CollapseMonitor
-from lml_iqa.callbacks.folder import run_folder, writes_files
-from lml_iqa.callbacks.maps import QualityMaps
-from lml_iqa.callbacks.oracle import TestEveryEpoch
-from lml_iqa.callbacks.provenance import Provenance
+from lml_iqa.callbacks.quality_map import QualityMaps
 from lml_iqa.callbacks.report import Report
 from lml_iqa.callbacks.resume import ResumePoint
+from lml_iqa.callbacks.run_metadata import Provenance
+from lml_iqa.callbacks.test_every_epoch import TestEveryEpoch
+from lml_iqa.utils.run_dir import run_folder, writes_files
 
 __all__ = [
     "CollapseMonitor",

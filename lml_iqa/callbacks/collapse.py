@@ -8,18 +8,18 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lml_iqa.distributed import gather_rows, row_counts
-from lml_iqa.metrics.collapse import effective_rank, saliency_entropy
-from lml_iqa.tasks.lml import LMLTask, Prediction
+from lml_iqa.metrics.representation import effective_rank, saliency_entropy
+from lml_iqa.tasks import LMLTask, Prediction
+from lml_iqa.utils.distributed import gather_rows, row_counts
 
 
 class CollapseMonitor(Callback):
     """Logs two figures at every validation, over the images of all processes.
 
-    - ``val/embedding_rank``: :func:`~lml_iqa.metrics.collapse.effective_rank` of the salient crops' embeddings. Near 1,
-      the projector has collapsed, and the manifold loss contrasts nothing.
-    - ``val/saliency_entropy``: :func:`~lml_iqa.metrics.collapse.saliency_entropy`. At 1, which crop is the salient one
-      is a matter of rounding.
+    - ``val/embedding_rank``: :func:`~lml_iqa.metrics.representation.effective_rank` of the salient crops' embeddings.
+      Near 1, the projector has collapsed, and the manifold loss contrasts nothing.
+    - ``val/saliency_entropy``: :func:`~lml_iqa.metrics.representation.saliency_entropy`. At 1, which crop is the
+      salient one is a matter of rounding.
     """
 
     def __init__(self) -> None:

@@ -14,12 +14,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
-from lml_iqa.callbacks.figures import ScoredImage, draw_losses, draw_report, ratings_on
-from lml_iqa.callbacks.folder import run_folder, writes_files
+from lml_iqa.callbacks.plots import ScoredImage, draw_losses, draw_report, ratings_on
 from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datasets.scale import ScoreScale
-from lml_iqa.tasks.lml import LMLTask, Prediction
+from lml_iqa.tasks import LMLTask, Prediction
 from lml_iqa.utils.files import atomic_path, printable, write_text
+from lml_iqa.utils.run_dir import run_folder, writes_files
 
 
 class Report(Callback):

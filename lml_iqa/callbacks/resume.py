@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lml_iqa.callbacks.folder import run_folder
+from lml_iqa.utils.run_dir import run_folder
 
 # Exit status by signal: EX_TEMPFAIL of sysexits.h (the same command, run again, goes on), and what shells give SIGTERM.
 LEFT = {"SIGUSR1": 75, "SIGTERM": 143}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-import gc
+import math
 import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,16 +18,21 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from torch.utils.data import DataLoader, Sampler
 
+from lml_iqa.datamodules.loading import make_loader, name_images_of_dead_workers
 from lml_iqa.datamodules.progress import EpochProgress
 from lml_iqa.datasets.crops import CropBatch, FixedRandomCropDataset, GridCropDataset, RandomCropDataset
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.reading import Reading
-from lml_iqa.datasets.resized import ResizedImages
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.splits import Split, SplitRule, make_split, thin_out
 from lml_iqa.datasets.table import ImageTable
+from lml_iqa.errors import ConfigError, DatasetError
+from lml_iqa.images.resized import ResizedImages
 from lml_iqa.samplers import EpochSampler, Position, ShareSampler
 from lml_iqa.utils.files import printable
+from lml_iqa.utils.options import check_choice, check_range
+from lml_iqa.utils.worker_notes import Reading
+
+EvalPositions = Literal["grid", "random"]
+ValidateOn = Literal["val", "test"]
 
 _RULES = get_args(SplitRule)
 
@@ -69,7 +74,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         batch_size: int = 16,
         crops: int = 4,
         eval_crops: int = 9,
-        eval_positions: Literal["grid", "random"] = "grid",
+        eval_positions: EvalPositions = "grid",
         crop_size: int = 224,
         flip: bool = True,
         short_side: int | None = None,
@@ -78,30 +83,19 @@ class IQADataModule(LightningDataModule, abc.ABC):
         split_seed: int = 0,
         test_fraction: float = 0.2,
         val_fraction: float = 0.1,
-        validate_on: Literal["val", "test"] = "val",
+        validate_on: ValidateOn = "val",
         train_fraction: float = 1.0,
         seed: int | None = None,
         num_workers: int = 2,
     ) -> None:
         super().__init__()
-        for name, value in {
-            "batch_size": batch_size,
-            "crops": crops,
-            "eval_crops": eval_crops,
-            "crop_size": crop_size,
-            "short_side": 1 if short_side is None else short_side,
-        }.items():
-            if value is None or value < 1:
-                raise ValueError(f"data.{name} must be at least 1, not {value}")
-        for name, choice, choices in (
-            ("eval_positions", eval_positions, ("grid", "random")),
-            ("validate_on", validate_on, ("val", "test")),
-        ):
-            if choice not in choices:
-                raise ValueError(f"data.{name} must be one of {', '.join(choices)}, not {choice}")
+        at_least_one = {"batch_size": batch_size, "crops": crops, "eval_crops": eval_crops, "crop_size": crop_size}
+        for name, value in (at_least_one | ({} if short_side is None else {"short_side": short_side})).items():
+            check_range(f"data.{name}", value, 1)
         for name, value in {"split_seed": split_seed, "seed": seed or 0, "num_workers": num_workers}.items():
-            if value is None or value < 0:
-                raise ValueError(f"data.{name} must be at least 0, not {value}")
+            check_range(f"data.{name}", value, 0)
+        check_choice("data.eval_positions", eval_positions, EvalPositions)
+        check_choice("data.validate_on", validate_on, ValidateOn)
         self.batch_size = batch_size
         self.crops = crops
         self.eval_crops = eval_crops
@@ -234,8 +228,19 @@ class IQADataModule(LightningDataModule, abc.ABC):
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[CropBatch]:
-        """The validation part (or what ``validate_on`` puts in its place), each image once."""
-        return self._evaluation_loader(self.split.val if self.validate_on == "val" else self.split.test)
+        """The validation part (or what ``validate_on`` puts in its place), each image once.
+
+        Raises:
+            ConfigError: ``trainer.overfit_batches`` is a share of this part that is less than one batch.
+        """
+        rows = self.split.val if self.validate_on == "val" else self.split.test
+        share = getattr(self.trainer, "overfit_batches", 0)
+        if isinstance(share, float) and 0 < share < 1 / math.ceil(len(rows) / self.batch_size):
+            raise ConfigError(
+                f"trainer.overfit_batches: {share} of the validation set is less than one batch; give a number of "
+                "batches, such as 1"
+            )
+        return self._evaluation_loader(rows)
 
     def test_dataloader(self) -> DataLoader[CropBatch]:
         """The test part, each image once."""
@@ -262,13 +267,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
 
     def on_exception(self, exception: BaseException) -> None:
         """Name the images that were being read where a worker process died (its own last words are lost)."""
-        rows = [row for reading in self._reading for row in reading.of_dead(exception)]
-        if rows:
-            paths = ", ".join(str(self.table.path(row)) for row in rows)
-            exception.args = (
-                f"{exception.args[0]} It was reading {paths}. If memory ran out: fewer data.num_workers, or smaller "
-                "images (data.short_side); else look at that file.",
-            )
+        name_images_of_dead_workers(exception, self.table, self._reading)
 
     def _evaluation_loader(self, rows: NDArray[np.int64]) -> DataLoader[CropBatch]:
         dataset: GridCropDataset
@@ -293,16 +292,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
     def _loader(self, dataset: GridCropDataset, sampler: Sampler[Any]) -> DataLoader[CropBatch]:
         dataset.reading = Reading(self.num_workers)
         self._reading.append(dataset.reading)
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,  # by name: for prediction Lightning builds the loader anew and gives it again
-            sampler=sampler,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-            worker_init_fn=_share_memory,
-            generator=torch.Generator().manual_seed(0),  # workers' base seed: leave the run's own generator alone
-        )
+        return make_loader(dataset, sampler, self.batch_size, self.num_workers)
 
     @property
     def _seed(self) -> int:
@@ -312,8 +302,3 @@ class IQADataModule(LightningDataModule, abc.ABC):
 
     def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
-
-
-def _share_memory(worker: int) -> None:
-    """Keep the garbage collector of a worker off what it shares with the main process: looking at it copies it."""
-    gc.freeze()

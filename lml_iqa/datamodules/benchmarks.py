@@ -16,18 +16,15 @@ from lml_iqa.datasets import (
     LIVEC,
     SPAQ,
     TID2013,
-    Benchmark,
-    DatasetError,
     ImageTable,
+    IQADataset,
     KADID10k,
     KonIQ10k,
 )
-from lml_iqa.datasets.download import LOCK, download
-from lml_iqa.datasets.flive import with_official_parts
 
 
 class BenchmarkDataModule(IQADataModule):
-    """A published set; a further one names its :class:`~lml_iqa.datasets.benchmark.Benchmark` and nothing else.
+    """A published set; a further one names its :class:`~lml_iqa.datasets.base.IQADataset` and nothing else.
 
     Args:
         root: Folder of the data set, or one above it.
@@ -35,7 +32,7 @@ class BenchmarkDataModule(IQADataModule):
         kwargs: See :class:`~lml_iqa.datamodules.base.IQADataModule`.
     """
 
-    dataset: ClassVar[type[Benchmark]]
+    dataset: ClassVar[type[IQADataset]]
 
     def __init__(self, root: Path, *, download: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,13 +41,8 @@ class BenchmarkDataModule(IQADataModule):
 
     def prepare_data(self) -> None:
         """Download where asked: once per node, and once where nodes share a file system."""
-        root = self.root.expanduser()
-        by_hand = root.is_dir() and self.dataset.homes(root) and not (root / LOCK).exists()
-        if not self.download or by_hand:
-            return
-        if not self.dataset.archives:
-            raise DatasetError(f"{self.dataset.name} cannot be downloaded for you. {self.dataset.access}")
-        download(self.dataset.archives, root)
+        if self.download:
+            self.dataset.fetch(self.root)
 
     def load_table(self) -> ImageTable:
         """Read the labels and find the images."""
@@ -60,7 +52,7 @@ class BenchmarkDataModule(IQADataModule):
                 f"{table.name}: only {len(table)} of the set's {self.dataset.images} images are listed, so figures are "
                 "not comparable with published ones"
             )
-        return table
+        return self.dataset.with_official_split(table) if str(self.split_rule) in {"auto", "official"} else table
 
 
 class LIVEDataModule(BenchmarkDataModule):
@@ -103,11 +95,6 @@ class FLIVEDataModule(BenchmarkDataModule):
     """FLIVE (LIVE-FB): see :class:`~lml_iqa.datasets.flive.FLIVE`."""
 
     dataset = FLIVE
-
-    def load_table(self) -> ImageTable:
-        """As for every set; the official parts are looked up only where the split wants them."""
-        table = super().load_table()
-        return with_official_parts(table) if str(self.split_rule) in {"auto", "official"} else table
 
 
 class SPAQDataModule(BenchmarkDataModule):

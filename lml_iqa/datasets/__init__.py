@@ -1,15 +1,14 @@
 """From label files to tables, splits and crops."""
 
-from lml_iqa.datasets.benchmark import Benchmark, Listing
+from lml_iqa.datasets.base import IQADataset
 from lml_iqa.datasets.biq2021 import BIQ2021
 from lml_iqa.datasets.crops import CropBatch, GridCropDataset, RandomCropDataset
 from lml_iqa.datasets.csiq import CSIQ
 from lml_iqa.datasets.csv_table import load_csv_table
-from lml_iqa.datasets.errors import DatasetError, ImageReadError
 from lml_iqa.datasets.flive import FLIVE
-from lml_iqa.datasets.images import read_image
 from lml_iqa.datasets.kadid10k import KADID10k
 from lml_iqa.datasets.koniq10k import KonIQ10k
+from lml_iqa.datasets.labels import Listing
 from lml_iqa.datasets.live import LIVE
 from lml_iqa.datasets.livec import LIVEC
 from lml_iqa.datasets.scale import ScoreScale
@@ -17,8 +16,10 @@ from lml_iqa.datasets.spaq import SPAQ
 from lml_iqa.datasets.splits import Split, SplitRule, make_split
 from lml_iqa.datasets.table import ImageTable
 from lml_iqa.datasets.tid2013 import TID2013
+from lml_iqa.errors import DatasetError, ImageReadError
+from lml_iqa.images.read import read_image
 
-BENCHMARKS: tuple[type[Benchmark], ...] = (LIVE, CSIQ, TID2013, KADID10k, LIVEC, KonIQ10k, FLIVE, SPAQ, BIQ2021)
+BENCHMARKS: tuple[type[IQADataset], ...] = (LIVE, CSIQ, TID2013, KADID10k, LIVEC, KonIQ10k, FLIVE, SPAQ, BIQ2021)
 """Every published set that this package reads."""
 
 __all__ = [
@@ -30,10 +31,10 @@ __all__ = [
     "LIVEC",
     "SPAQ",
     "TID2013",
-    "Benchmark",
     "CropBatch",
     "DatasetError",
     "GridCropDataset",
+    "IQADataset",
     "ImageReadError",
     "ImageTable",
     "KADID10k",

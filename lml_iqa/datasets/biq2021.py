@@ -6,14 +6,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.ratings import read_ratings
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.readers.ratings import read_ratings
 from lml_iqa.datasets.scale import ScoreScale
 
 _LABELS = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
 
 
-class BIQ2021(Benchmark):
+class BIQ2021(IQADataset):
     """BIQ2021: 12,000 authentic photographs of 512x512 pixels, taken for the set or collected from the web.
 
     - **Scores**: MOS 0..1, higher is better, given by 30 people in the laboratory.

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lml_iqa.datasets.reading import Reading
 from lml_iqa.datasets.table import ImageTable
 from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions
+from lml_iqa.utils.worker_notes import Reading
 
 
 class CropBatch(TypedDict):

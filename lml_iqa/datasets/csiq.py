@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from lml_iqa.datasets import archives
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.decimals import parse_numbers
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.ratings import read_pairs
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.readers.decimals import parse_numbers
+from lml_iqa.datasets.readers.ratings import read_pairs
+from lml_iqa.datasets.readers.workbook import read_sheet
 from lml_iqa.datasets.scale import ScoreScale
-from lml_iqa.datasets.workbook import read_sheet
+from lml_iqa.errors import DatasetError
 
 # The workbook's dst_type: how that type is called in file names. Folders carry the latter in lower case.
 _IN_NAMES = {
@@ -28,7 +29,7 @@ _NAME = re.compile(
 )
 
 
-class CSIQ(Benchmark):
+class CSIQ(IQADataset):
     """CSIQ (Categorical Subjective Image Quality): 866 images of 30 photographs, distorted in 6 ways at up to 5 levels.
 
     - **Distortions** (``types``): white noise ``awgn``, ``blur``, ``contrast`` (116 images), pink noise ``fnoise``,

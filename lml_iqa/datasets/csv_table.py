@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lml_iqa.datasets.decimals import parse_numbers
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.files import CaseFolder, find_root, match_files
-from lml_iqa.datasets.ratings import read_arrays
+from lml_iqa.datasets.layout.case_folder import CaseFolder
+from lml_iqa.datasets.layout.files import find_root, match_files
+from lml_iqa.datasets.readers.decimals import parse_numbers
+from lml_iqa.datasets.readers.ratings import read_arrays
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.table import ImageTable
-from lml_iqa.errors import ConfigError
+from lml_iqa.errors import ConfigError, DatasetError
 
 
 def load_csv_table(

@@ -20,8 +20,8 @@ from urllib.request import Request, urlopen
 from filelock import FileLock
 from tqdm import tqdm
 
-from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.unpack import clear_errors, unpack
+from lml_iqa.errors import DatasetError
 
 _log = logging.getLogger(__name__)
 

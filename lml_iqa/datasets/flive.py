@@ -10,23 +10,24 @@ from typing import ClassVar
 import numpy as np
 
 from lml_iqa.datasets import archives
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.images import read_size
-from lml_iqa.datasets.ratings import read_ratings
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.readers.ratings import read_ratings
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.table import ImageTable
+from lml_iqa.images.read import read_size
 
 TEST_ABOVE = 640
 """Images with a side above so many pixels are the authors' test part."""
 
 
-class FLIVE(Benchmark):
+class FLIVE(IQADataset):
     """FLIVE (LIVE-FB, PaQ-2-PiQ): 39,810 authentic pictures of all sizes and shapes, the largest set.
 
     - **Scores**: MOS 0..100 (0 .. 94.33, most of them 65 .. 80), higher is better, from Mechanical Turk.
     - **Layout**: ``database/{voc_emotic_ava,blur_dataset,EE371R,...}/`` and ``labels_image.csv``.
     - **Split**: official: images with a side over 640 pixels are the test part (1,827 in the authors' list), three rows
-      of ``EE371R`` are in no part. The label file does not say so: :func:`with_official_parts` reads the images' sizes.
+      of ``EE371R`` are in no part. The label file does not say so: :meth:`with_official_split` reads the images' sizes.
     - **Get it**: ``download``; https://github.com/baidut/PaQ-2-PiQ tells how its authors gathered the pictures, which
       keep their own rights.
     - **Cite**: Z. Ying et al., "From patches to pictures (PaQ-2-PiQ): mapping the perceptual space of picture quality",
@@ -56,15 +57,15 @@ class FLIVE(Benchmark):
         names, numbers = read_ratings(self.labels, "name", ["mos"])
         return Listing(names=names, scores=numbers["mos"], scale=self.scale)
 
+    @classmethod
+    def with_official_split(cls, table: ImageTable) -> ImageTable:
+        """The table with its official split, which the images' sizes tell: each header is read, a few seconds in all.
 
-def with_official_parts(table: ImageTable) -> ImageTable:
-    """The table with its official parts, which the images' sizes tell: each header is read, a few seconds in all.
-
-    Raises:
-        ImageReadError: An image's size cannot be read.
-    """
-    with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
-        sizes = np.array(list(pool.map(read_size, (table.path(row) for row in range(len(table))))))
-    parts = np.where(sizes.max(axis=1) > TEST_ABOVE, "test", "train")
-    parts[np.char.startswith(table.ids, "ee371r/")] = ""
-    return dataclasses.replace(table, parts=parts)
+        Raises:
+            ImageReadError: An image's size cannot be read.
+        """
+        with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
+            sizes = np.array(list(pool.map(read_size, (table.path(row) for row in range(len(table))))))
+        parts = np.where(sizes.max(axis=1) > TEST_ABOVE, "test", "train")
+        parts[np.char.startswith(table.ids, "ee371r/")] = ""
+        return dataclasses.replace(table, parts=parts)

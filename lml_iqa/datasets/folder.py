@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lml_iqa.datasets.errors import DatasetError, first_few
-from lml_iqa.datasets.files import find_root
-from lml_iqa.datasets.formats import image_endings, unreadable_endings
+from lml_iqa.datasets.layout.files import find_root
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.table import ImageTable
+from lml_iqa.errors import DatasetError, first_few
+from lml_iqa.images.formats import image_endings, unreadable_endings
 from lml_iqa.utils.files import printable
 
 _log = logging.getLogger(__name__)

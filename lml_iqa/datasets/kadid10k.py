@@ -7,25 +7,26 @@ from pathlib import Path
 from typing import ClassVar
 
 from lml_iqa.datasets import archives
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.decimals import parse_numbers
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.ratings import read_columns
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.readers.decimals import parse_numbers
+from lml_iqa.datasets.readers.ratings import read_columns
 from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.errors import DatasetError
 
 TYPES = (
     "gaussian_blur",
     "lens_blur",
     "motion_blur",
-    "colour_diffusion",
-    "colour_shift",
-    "colour_quantisation",
-    "colour_saturation_hsv",
-    "colour_saturation_lab",
+    "color_diffusion",
+    "color_shift",
+    "color_quantization",
+    "color_saturation_hsv",
+    "color_saturation_lab",
     "jpeg2000_compression",
     "jpeg_compression",
     "white_noise",
-    "white_noise_in_colour_components",
+    "white_noise_in_color_components",
     "impulse_noise",
     "multiplicative_noise",
     "denoise",
@@ -35,8 +36,8 @@ TYPES = (
     "jitter",
     "non_eccentricity_patch",
     "pixelate",
-    "quantisation",
-    "colour_block",
+    "quantization",
+    "color_block",
     "high_sharpen",
     "contrast_change",
 )
@@ -45,7 +46,7 @@ TYPES = (
 _NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>0[1-5])\.png", re.IGNORECASE)
 
 
-class KADID10k(Benchmark):
+class KADID10k(IQADataset):
     """KADID-10k: 10,125 images of 81 photographs, distorted in 25 ways at 5 levels.
 
     - **Distortions** (``types``): :data:`TYPES`.

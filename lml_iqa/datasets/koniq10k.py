@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import ClassVar
 
 from lml_iqa.datasets import archives
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.csv_rows import read_header
-from lml_iqa.datasets.decimals import parse_numbers
-from lml_iqa.datasets.errors import DatasetError, first_few
-from lml_iqa.datasets.ratings import read_columns
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.readers.csv_rows import read_header
+from lml_iqa.datasets.readers.decimals import parse_numbers
+from lml_iqa.datasets.readers.ratings import read_columns
 from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.errors import DatasetError, first_few
 
 _SCORES = "koniq10k_scores_and_distributions.csv"
 _SETS = "koniq10k_distributions_sets.csv"
 _PARTS = {"training": "train", "validation": "val", "test": "test"}
 
 
-class KonIQ10k(Benchmark):
+class KonIQ10k(IQADataset):
     """KonIQ-10k: 10,073 authentic photographs from YFCC100m, chosen for diversity.
 
     - **Scores**: MOS, higher is better. Two scales that are *not* a rescaling of each other (Spearman .992): the

@@ -7,18 +7,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.files import CaseFolder
-from lml_iqa.datasets.matlab import read_numbers, read_texts
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.layout.case_folder import CaseFolder
+from lml_iqa.datasets.readers.matlab import read_numbers, read_texts
 from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.errors import DatasetError
 
 # The rows of the label files: so many of each folder, in this order, numbered from 1.
 _FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
 _FOLDER = "databaserelease2"
 
 
-class LIVE(Benchmark):
+class LIVE(IQADataset):
     """LIVE Image Quality Assessment Database, release 2: 779 images of 29 photographs, distorted in 5 ways.
 
     - **Distortions** (``types``): JPEG2000 ``jp2k`` 169, JPEG ``jpeg`` 175, white noise ``wn`` 145, Gaussian blur

@@ -8,15 +8,16 @@ from typing import ClassVar
 import numpy as np
 
 from lml_iqa.datasets import archives
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.matlab import read_numbers, read_texts
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.readers.matlab import read_numbers, read_texts
 from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.errors import DatasetError
 
 _EXAMPLE = re.compile(r"t\d+\.\w+", re.IGNORECASE)  # shown to the raters as examples, not part of the set
 
 
-class LIVEC(Benchmark):
+class LIVEC(IQADataset):
     """LIVE In the Wild Image Quality Challenge Database (LIVEC, CLIVE, ChallengeDB): 1,162 authentic phone photographs.
 
     - **Scores**: MOS 0..100 (3.42 .. 92.43), higher is better, from 350,000 ratings on Mechanical Turk.

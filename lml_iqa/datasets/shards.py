@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from lml_iqa.datasets.errors import DatasetError
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.table import ImageTable
+from lml_iqa.errors import DatasetError
 
 if TYPE_CHECKING:
     from litdata import StreamingDataset

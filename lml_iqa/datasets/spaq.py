@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lml_iqa.datasets import archives
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.decimals import parse_numbers
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.readers.decimals import parse_numbers
+from lml_iqa.datasets.readers.workbook import read_sheet
 from lml_iqa.datasets.scale import ScoreScale
-from lml_iqa.datasets.workbook import read_sheet
 
 _LABELS = "MOS and Image attribute scores.xlsx"
 
 
-class SPAQ(Benchmark):
+class SPAQ(IQADataset):
     """SPAQ (Smartphone Photography Attribute and Quality): 11,125 photographs from 66 phones.
 
     - **Scores**: MOS 0..100 (2 .. 96), higher is better, given in the laboratory.

@@ -13,9 +13,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.files import spelling_key
+from lml_iqa.datasets.layout.case_folder import spelling_key
 from lml_iqa.datasets.table import ImageTable
+from lml_iqa.errors import DatasetError
 from lml_iqa.utils.files import atomic_path
 from lml_iqa.utils.options import check_choice
 

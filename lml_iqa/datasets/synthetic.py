@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.files import find_root
 from lml_iqa.datasets.folder import list_images
-from lml_iqa.datasets.images import read_image
+from lml_iqa.datasets.layout.files import find_root
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.table import ImageTable
+from lml_iqa.errors import DatasetError
+from lml_iqa.images.read import read_image
 from lml_iqa.transforms.distortions import DISTORTIONS, distort, human_mean_opinion
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ LEVELS = (1, 2, 3, 4, 5)
 WIDTH, HEIGHT = 512, 384  # TID2013's: severities and labels belong to photographs seen at this size
 _RECIPE = "1"  # change it when rendering changes: it names the cache
 
-# Colour photographs that come with installed packages: (package, folder inside it, file).
+# Color photographs that come with installed packages: (package, folder inside it, file).
 PACKAGED_PHOTOGRAPHS = (
     ("skimage", "data", "astronaut.png"),
     ("skimage", "data", "chelsea.png"),
@@ -76,7 +76,7 @@ def folder_photographs(root: str | Path) -> list[Path]:
 def load_synthetic(photographs: Sequence[Path], types: Sequence[int], cache: Path, seed: int) -> ImageTable:
     """Distort every reference image with every type and level, once, and label the results.
 
-    The reference images are brought to TID2013's 512x384 (shrunk to cover it, cut around the centre, never enlarged).
+    The reference images are brought to TID2013's 512x384 (shrunk to cover it, cut around the center, never enlarged).
     Labels are pseudo-labels: the MOS of that type and level in TID2013, averaged over its reference images. Nobody
     rated these images, and all images of one type and level have the same label, so metrics on them tell how well
     types and levels are ranked, not how well a model agrees with ratings of single images.
@@ -158,7 +158,7 @@ def _render(photograph: Path, kind: int, folder: Path, seed: int) -> None:
 
 
 def fit_to_tid2013(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrink an (H, W, 3) photograph to cover 512x384 and cut its centre; smaller sides stay as they are."""
+    """Shrink an (H, W, 3) photograph to cover 512x384 and cut its center; smaller sides stay as they are."""
     height, width = image.shape[:2]
     ratio = max(WIDTH / width, HEIGHT / height)
     if ratio < 1:

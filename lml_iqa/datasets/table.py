@@ -9,19 +9,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lml_iqa.datasets.columns import BLOCK
-from lml_iqa.datasets.errors import DatasetError, first_few
-from lml_iqa.datasets.images import read_image
-from lml_iqa.datasets.resized import ResizedImages
+from lml_iqa.datasets.readers.columns import BLOCK
 from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.errors import DatasetError, first_few
+from lml_iqa.images.read import read_image
+from lml_iqa.images.resized import ResizedImages
 
-if TYPE_CHECKING:
-    from lml_iqa.datasets.shards import Shards
+
+class ImageSource(Protocol):
+    """Where the images of a table come from if they are not files in its folder.
+
+    Attributes:
+        packing: Unique ID of this set of images; part of the key of cached copies.
+    """
+
+    packing: str
+
+    def image(self, row: int, name: str) -> bytes:
+        """Content of the image file of a row, which is called ``name`` in the table.
+
+        Raises:
+            DatasetError: It cannot be read.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +76,7 @@ class ImageTable:
     parts: NDArray[np.str_] | None = None
     ids: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_), kw_only=True)
     resized: ResizedImages | None = field(default=None, kw_only=True)
-    shards: Shards | None = field(default=None, kw_only=True)
+    shards: ImageSource | None = field(default=None, kw_only=True)
     source: str = field(default="", kw_only=True)
     rated: bool = field(default=True, kw_only=True)
 
@@ -91,7 +105,7 @@ class ImageTable:
     def _refuse_repeated(self, names: NDArray[np.str_], order: NDArray[np.int64]) -> None:
         repeated = np.zeros(len(names), dtype=bool)
         for start in range(0, len(names), BLOCK):
-            rows = order[start : start + BLOCK + 1]  # the next block's first name is this one's neighbour
+            rows = order[start : start + BLOCK + 1]  # the next block's first name is this one's neighbor
             repeated[rows[:-1][names[rows[:-1]] == names[rows[1:]]]] = True
         self._refuse(repeated, "is listed more than once", "keep one row per image (average its scores)")
 
@@ -120,6 +134,11 @@ class ImageTable:
         """Absolute path of one row's image."""
         return self.root / str(self.files[row])
 
+    def facts(self, row: int) -> dict[str, Any]:
+        """``path`` of one row's image, and its ``reference``, ``type`` and ``level`` where the data set has them."""
+        columns = {"path": self.files, "reference": self.references, "type": self.types, "level": self.levels}
+        return {name: values[row].item() for name, values in columns.items() if values is not None}
+
     def content(self, row: int) -> bytes:
         """One row's image file, as it is.
 
@@ -139,7 +158,7 @@ class ImageTable:
         """Decode one row's image to (H, W, 3) RGB, at the size that it is scored at.
 
         Raises:
-            ImageReadError: See :func:`~lml_iqa.datasets.images.read_image`.
+            ImageReadError: See :func:`~lml_iqa.images.read.read_image`.
             DatasetError: The shards do not hold it, or cannot be read.
         """
         path = self.path(row)

@@ -6,17 +6,18 @@ import re
 from typing import ClassVar
 
 from lml_iqa.datasets import archives
-from lml_iqa.datasets.benchmark import Benchmark, Listing
-from lml_iqa.datasets.decimals import parse_numbers
-from lml_iqa.datasets.errors import DatasetError
-from lml_iqa.datasets.ratings import read_pairs
+from lml_iqa.datasets.base import IQADataset
+from lml_iqa.datasets.labels import Listing
+from lml_iqa.datasets.readers.decimals import parse_numbers
+from lml_iqa.datasets.readers.ratings import read_pairs
 from lml_iqa.datasets.scale import ScoreScale
+from lml_iqa.errors import DatasetError
 from lml_iqa.transforms.distortions import DISTORTIONS
 
 _NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>[1-5])\.bmp", re.IGNORECASE)
 
 
-class TID2013(Benchmark):
+class TID2013(IQADataset):
     """Tampere Image Database 2013: 3,000 images of 25 pictures, distorted in 24 ways at 5 levels.
 
     - **Distortions** (``types``): those of :data:`lml_iqa.transforms.distortions.DISTORTIONS`, by name. Pictures 1 to

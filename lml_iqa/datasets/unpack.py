@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from lml_iqa.datasets.errors import DatasetError
+from lml_iqa.errors import DatasetError
 
 _CHUNK = 1 << 18
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lml_iqa.distributed import gather_rows, row_counts
+from lml_iqa.utils.distributed import gather_rows, row_counts
 from lml_iqa.utils.options import check_choice, check_range
 
 Positives = Literal["salient", "cluster"]
@@ -41,6 +41,8 @@ class LocalManifoldLoss(nn.Module):
         positives: See :data:`Positives`.
         inter_weighting: See :data:`InterWeighting`. With ``mos_gap``, :math:`g_{ij} = |m_i - m_j|` over its mean for
             the anchor, so that images of equal quality are not pushed apart and the sum keeps its scale. Ours.
+        gather_distributed: Take the crops of all processes as negatives. Every process must then call the loss, as
+            often as the others.
 
     Raises:
         ValueError: An option is out of range.
@@ -54,6 +56,7 @@ class LocalManifoldLoss(nn.Module):
         w_inter: float = 1.0,
         positives: Positives = "salient",
         inter_weighting: InterWeighting = "none",
+        gather_distributed: bool = False,
     ) -> None:
         super().__init__()
         check_range("temperature", temperature, 0, open_low=True)
@@ -66,16 +69,17 @@ class LocalManifoldLoss(nn.Module):
         self.w_inter = w_inter
         self.positives: Positives = positives
         self.inter_weighting: InterWeighting = inter_weighting
+        self.gather_distributed = gather_distributed
 
     def forward(self, anchors: Tensor, keys: Tensor, saliency: Tensor, mos: Tensor, image_id: Tensor) -> Tensor:
-        """Compare each image's salient crop with the crops of all images, those of other processes included.
+        """Compare each image's salient crop with the crops of all images.
 
-        Processes may hold different numbers of images and of crops.
+        With ``gather_distributed``, processes may hold different numbers of images and of crops.
 
         Args:
             anchors: (B, K, Z) unit vectors of the student, of which each image's salient one is used.
-            keys: (B, K, Z) unit vectors that the anchors are compared with, the teacher's; gathered from all
-                processes, with gradient where they carry one.
+            keys: (B, K, Z) unit vectors that the anchors are compared with, the teacher's; their gradient
+                is kept where they carry one, across processes too.
             saliency: (B, K) the teacher's saliency.
             mos: (B,) scores on 0..1.
             image_id: (B,) identity of the images: copies of an image are not each other's negatives.
@@ -109,11 +113,11 @@ class LocalManifoldLoss(nn.Module):
         own = torch.einsum("bz,bkz->bk", anchor, keys) / self.temperature
         intra = (own + _log(self.w_intra, own)).masked_fill(positive, _NOTHING)
 
-        key_rows, counts = keys.flatten(0, 1), row_counts(keys.flatten(0, 1))
-        all_keys, all_mos, all_ids = (
-            gather_rows(rows, counts)
-            for rows in (key_rows, mos.repeat_interleave(crops), image_id.repeat_interleave(crops))
-        )
+        columns = [keys.flatten(0, 1), mos.repeat_interleave(crops), image_id.repeat_interleave(crops)]
+        if self.gather_distributed:
+            counts = row_counts(columns[0])
+            columns = [gather_rows(rows, counts) for rows in columns]
+        all_keys, all_mos, all_ids = columns
         inter = anchor @ all_keys.T / self.temperature
         inter = inter + self._log_inter_weight(mos, all_mos, image_id[:, None] != all_ids[None])
 

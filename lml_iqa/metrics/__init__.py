@@ -1,8 +1,7 @@
 """Agreement with opinion scores: correlations, logistic fit, the metric that survives distributed runs; collapse."""
 
-from lml_iqa.metrics.collapse import effective_rank, saliency_entropy
-from lml_iqa.metrics.correlation import UndefinedCorrelationWarning, krcc, plcc, rmse, srcc
-from lml_iqa.metrics.logistic import LogisticFit, fit_logistic
+from lml_iqa.metrics.functional import UndefinedCorrelationWarning, krcc, plcc, rmse, srcc
+from lml_iqa.metrics.logistic_fit import LogisticFit, fit_logistic
 from lml_iqa.metrics.quality import (
     ImageScores,
     InvalidScoreWarning,
@@ -10,6 +9,7 @@ from lml_iqa.metrics.quality import (
     QualityScores,
     evaluate,
 )
+from lml_iqa.metrics.representation import effective_rank, saliency_entropy
 
 __all__ = [
     "ImageScores",

@@ -14,8 +14,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from lml_iqa.metrics.correlation import UndefinedCorrelationWarning, krcc, paired, plcc, rmse, srcc
-from lml_iqa.metrics.logistic import fit_logistic
+from lml_iqa.metrics.functional import UndefinedCorrelationWarning, krcc, paired, plcc, rmse, srcc
+from lml_iqa.metrics.logistic_fit import fit_logistic
 
 
 class InvalidScoreWarning(UserWarning):
@@ -29,7 +29,8 @@ class QualityScores:
     Attributes:
         srcc: Spearman's rank correlation, -1..1, signed; NaN (as are all correlations) where a side is constant.
         plcc: Pearson's correlation of the raw predictions, -1..1, signed.
-        plcc_fitted: Pearson's correlation after :func:`~lml_iqa.metrics.logistic.fit_logistic`; its sign says nothing.
+        plcc_fitted: Pearson's correlation after :func:`~lml_iqa.metrics.logistic_fit.fit_logistic`; its sign says
+            nothing.
         krcc: Kendall's tau-b, -1..1, signed.
         rmse: Root mean squared error of the raw predictions, in their units.
         rmse_fitted: Root mean squared error after the fit, in units of the opinion scores.
@@ -57,7 +58,7 @@ FIGURES = ("srcc", "plcc", "plcc_fitted", "krcc", "rmse", "rmse_fitted", "fit_co
 def evaluate(prediction: npt.ArrayLike, mos: npt.ArrayLike) -> QualityScores:
     """All figures for (N,) predictions and opinion scores, N >= 2.
 
-    Warns once with an :class:`~lml_iqa.metrics.correlation.UndefinedCorrelationWarning` where a side is constant.
+    Warns once with an :class:`~lml_iqa.metrics.functional.UndefinedCorrelationWarning` where a side is constant.
 
     Raises:
         ValueError: The two are not (N,) with N >= 2, or hold a NaN or an infinity.

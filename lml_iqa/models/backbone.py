@@ -1,4 +1,4 @@
-"""Any timm network as an encoder of crops: normalisation, patch tokens, a summary token, and its own attention."""
+"""Any timm network as an encoder of crops: normalization, patch tokens, a summary token, and its own attention."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Backbone(nn.Module):
     """Base of the encoders: (M, 3, S, S) crops in, pixels on 0..255 in any type, :class:`Encoding` out.
 
     Args:
-        network: The timm network; its ``pretrained_cfg`` says how its weights expect pixels to be normalised.
+        network: The timm network; its ``pretrained_cfg`` says how its weights expect pixels to be normalized.
         width: Width D of the tokens.
     """
 
@@ -52,7 +52,7 @@ class Backbone(nn.Module):
             value = torch.tensor(network.pretrained_cfg[name], dtype=torch.float32).view(1, 3, 1, 1) * 255.0
             self.register_buffer(name, value, persistent=False)
 
-    def normalise(self, crops: Tensor) -> Tensor:
+    def normalize(self, crops: Tensor) -> Tensor:
         """Turn pixels of 0..255 into what the weights were trained on, in float32."""
         return (crops.to(self.mean.dtype) - self.mean) / self.std
 
@@ -89,7 +89,7 @@ class ViTBackbone(Backbone):
 
     def forward(self, crops: Tensor) -> Encoding:
         """Encode crops."""
-        images = self.normalise(crops)
+        images = self.normalize(crops)
         if self.tap_attention:
             sequence, attention = self._forward_tapped(images)
         else:
@@ -162,7 +162,7 @@ class FeatureBackbone(Backbone):
 
     def forward(self, crops: Tensor) -> Encoding:
         """Encode crops."""
-        images = self.normalise(crops).contiguous(memory_format=torch.channels_last)
+        images = self.normalize(crops).contiguous(memory_format=torch.channels_last)
         maps = self.network.forward_intermediates(images, indices=self._indices, intermediates_only=True)
         grid = maps[-1].shape[-2:]
         tokens = torch.cat([F.adaptive_avg_pool2d(m, grid) for m in maps], dim=1).flatten(2).transpose(1, 2)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lml_iqa.distributed import gather_rows, world
+from lml_iqa.utils.distributed import gather_rows, world
 
 
 class GlobalBatchNorm(nn.Module):
-    """Batch normalisation with the statistics of all processes; alone, what it takes the place of.
+    """Batch normalization with the statistics of all processes; alone, what it takes the place of.
 
     torch's SyncBatchNorm runs on GPUs only, and ``Trainer(sync_batchnorm=True)``, which switches it on, drops the
     activations that timm keeps in its layers. It leaves this class alone, which is no BatchNorm of torch's.
@@ -31,7 +31,7 @@ class GlobalBatchNorm(nn.Module):
     def __init__(self, norm: Any) -> None:
         super().__init__()
         if norm.momentum is None or not (norm.affine and norm.track_running_stats):
-            raise ValueError(f"{norm}: only batch normalisation with weights and a moving average is supported")
+            raise ValueError(f"{norm}: only batch normalization with weights and a moving average is supported")
         self.eps: float = norm.eps
         self.momentum: float = norm.momentum
         self.weight: nn.Parameter = norm.weight
@@ -42,7 +42,7 @@ class GlobalBatchNorm(nn.Module):
         self.act: nn.Module = getattr(norm, "act", nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (M, C, ...)."""
+        """Normalize (M, C, ...)."""
         if self.training:
             self.num_batches_tracked += 1
         if self.training and world()[0] > 1:
@@ -69,8 +69,8 @@ class GlobalBatchNorm(nn.Module):
                 self.running_var.lerp_(var * total / (total - 1), self.momentum)
             scale = self.weight * (var + self.eps).rsqrt()
             shape = (1, channels, *[1] * (x.ndim - 2))
-            normalised: Tensor = (x.float() - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
-            return normalised.type_as(x)
+            normalized: Tensor = (x.float() - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
+            return normalized.type_as(x)
 
 
 class GlobalDropPath(DropPath):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lml_iqa.models.backbone import Backbone, Encoding, create_backbone
 from lml_iqa.models.global_batch import GlobalBatchNorm
-from lml_iqa.models.panel import PanelDecoder
+from lml_iqa.models.panel_decoder import PanelDecoder
 from lml_iqa.models.pixels import to_pixels
 from lml_iqa.models.saliency import Saliency, control_saliency, joint_saliency
 from lml_iqa.models.weights import Pretrained
@@ -52,7 +52,7 @@ class LMLNetwork(nn.Module):
         drop_path: Stochastic depth of the encoder, 0..1.
         img_size: Side of the crops in pixels, for encoders that are built for one size (Swin, BEiT, MaxViT, ...).
         freeze_backbone: Train the heads only. The pair then shares one encoder, run once a step.
-        train_batch_norm: Whether batch normalisation follows the statistics of each batch in training, that of all
+        train_batch_norm: Whether batch normalization follows the statistics of each batch in training, that of all
             processes together. Off, the pretrained statistics stay, and small batches cannot unsettle them.
     """
 
@@ -159,7 +159,7 @@ class LMLNetwork(nn.Module):
         """Score crops.
 
         Args:
-            crops: (B, K, 3, S, S), uint8 in 0..255 or floating point in 0..1, not normalised.
+            crops: (B, K, 3, S, S), uint8 in 0..255 or floating point in 0..1, not normalized.
 
         Raises:
             ValueError: Another shape or type, or pixels out of range.

@@ -32,6 +32,6 @@ def to_pixels(crops: Tensor) -> Tensor:
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also refuses NaN
             raise ValueError(
                 f"floating-point crops must lie in 0..1, not {low:g}..{high:g}; divide pixels of 0..255 by 255 or give "
-                "them as uint8, and do not normalise them"
+                "them as uint8, and do not normalize them"
             )
     return crops.float() * 255.0

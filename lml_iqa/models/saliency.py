@@ -49,5 +49,5 @@ def control_saliency(kind: Literal["uniform", "random"], crops: Tensor) -> Tenso
     if kind == "uniform":
         return torch.full(crops.shape[:2], 1.0 / crops.shape[1], device=crops.device)
     pixel_sum = to_pixels(crops).round().flatten(2).sum(dim=-1, dtype=torch.int64)
-    # Knuth's multiplicative hash: neighbouring sums land far apart on 0..1.
+    # Knuth's multiplicative hash: neighboring sums land far apart on 0..1.
     return (pixel_sum * 2654435761 % 2**32 / 2**32).float().softmax(dim=-1)

@@ -96,7 +96,7 @@ def _fill(network: Any, state: Mapping[str, Tensor], origin: str) -> None:
     wanted = network.state_dict()
     given = {k: v for k, v in state.items() if k in wanted or not k.startswith(tuple(f"{head}." for head in heads))}
     problems = {
-        # Files often leave out batch normalisation's step counters, which nothing here reads.
+        # Files often leave out batch normalization's step counters, which nothing here reads.
         "missing": [k for k in wanted if k not in given and not k.endswith(".num_batches_tracked")],
         "unknown": [k for k in given if k not in wanted],
         "of another shape": [

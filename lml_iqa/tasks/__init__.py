@@ -1,5 +1,6 @@
 """LightningModules."""
 
-from lml_iqa.tasks.lml import LMLTask, Prediction
+from lml_iqa.tasks.lml import LMLTask
+from lml_iqa.tasks.prediction import Prediction
 
 __all__ = ["LMLTask", "Prediction"]

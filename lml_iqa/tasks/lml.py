@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from lml_iqa.checkpoints import CheckpointError, WholeCheckpointIO, is_local, read_checkpoint
-from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datasets.crops import CropBatch
 from lml_iqa.datasets.scale import ScoreScale, ratings_scale, scale_warning
-from lml_iqa.distributed import sum_over_processes, world
-from lml_iqa.errors import ConfigError
 from lml_iqa.losses import InterWeighting, LocalManifoldLoss, Positives, mutual_loss
 from lml_iqa.metrics import QualityMetrics
 from lml_iqa.models import (
@@ -37,45 +30,24 @@ from lml_iqa.models import (
     image_score,
     read_state,
 )
+from lml_iqa.tasks.checkpointed import CheckpointedTask, other_network
 from lml_iqa.tasks.parameter_groups import parameter_groups
+from lml_iqa.tasks.prediction import Prediction
 from lml_iqa.tasks.schedules import Schedule, learning_rate_factor, teacher_momentum
-from lml_iqa.trainer_options import check_precision
+from lml_iqa.utils.checkpoint_io import WholeCheckpointIO
+from lml_iqa.utils.distributed import sum_over_processes, world
 from lml_iqa.utils.options import check_choice, check_range
+from lml_iqa.utils.trainer_options import check_precision
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 PredictWith = Literal["teacher", "student"]
 
 _SHOWN = 300  # characters of torch's list of weights that do not fit
 
 
-class Prediction(TypedDict):
-    """Scores of a batch of B images.
-
-    Attributes:
-        scale: Range and direction of all scores in this prediction, as the arguments of
-            :class:`~lml_iqa.datasets.scale.ScoreScale`.
-        score: (B,) float32 image scores.
-        spread: (B,) float32 standard deviation between an image's crop scores.
-        crop_scores: (B, K) float32.
-        saliency: (B, K) float32, sums to one over K.
-        embedding: (B, Z) float32 unit vectors: the embeddings of the most salient crops.
-        positions: (B, K, 2) int64 top-left corners (y, x) of the crops.
-        image_id: (B,) int64 rows of the images in the data module's table.
-    """
-
-    scale: dict[str, Any]
-    score: Tensor
-    spread: Tensor
-    crop_scores: Tensor
-    saliency: Tensor
-    embedding: Tensor
-    positions: Tensor
-    image_id: Tensor
-
-
-class LMLTask(LightningModule):
+class LMLTask(CheckpointedTask):
     """LML-IQA on any :class:`~lml_iqa.datamodules.base.IQADataModule`.
 
     The total loss is ``quality + lambda_image * image + lambda_manifold * manifold + lambda_mutual * mutual``; a weight
@@ -88,7 +60,7 @@ class LMLTask(LightningModule):
         initial_weights: Checkpoint of another run whose networks this one starts from (fine-tuning). Unlike
             ``ckpt_path`` it brings no hyper-parameters along.
         freeze_backbone: Train decoder and heads only.
-        train_batch_norm: Whether batch normalisation follows the statistics of each batch in training, that of all
+        train_batch_norm: Whether batch normalization follows the statistics of each batch in training, that of all
             processes together.
         stages: How many last stages of a feature network (CNN) are joined. Ours.
         drop_path: Stochastic depth of the encoder, 0..1.
@@ -224,46 +196,13 @@ class LMLTask(LightningModule):
             w_inter=w_inter,
             positives=positives,
             inter_weighting=inter_weighting,
+            gather_distributed=True,
         )
         self.val_metrics = QualityMetrics()
         self.test_metrics = QualityMetrics()
-        self.training_scale = ScoreScale("MOS", 0.0, 1.0)
-        self.provenance: dict[str, Any] = {}
         self._evaluation_scale = self.training_scale
-        self._training_data: IQADataModule | None = None
-        self._resumed_rng: dict[str, Tensor] | None = None
-        self._resumed_progress = (0.0, 0)  # epochs and optimizer steps of the training that is resumed
         if initial_weights is not None:
             self._start_from(initial_weights)
-
-    @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """As Lightning's; code in the file is not executed unless ``weights_only`` is False.
-
-        Raises:
-            CheckpointError: The file is missing, damaged, something else, or of other network options.
-        """
-        kwargs.setdefault("weights_only", True)
-        if not is_local(checkpoint_path):
-            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-        if kwargs["weights_only"]:
-            read_checkpoint(checkpoint_path, mmap=True)
-        try:
-            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-        except CheckpointError as error:
-            raise CheckpointError(f"{checkpoint_path}: {error}") from error
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's, with a short error.
-
-        Raises:
-            CheckpointError: The weights are of a network with other options.
-        """
-        try:
-            return super().load_state_dict(state_dict, strict, assign)
-        except RuntimeError as error:
-            file = f"{self._trainer.ckpt_path}: " if self._trainer and self._trainer.ckpt_path else ""
-            raise CheckpointError(f"{file}{_other_network(error)}") from error
 
     def forward(self, crops: Tensor) -> CropScores:
         """Score (B, K, 3, S, S) crops, uint8 or in 0..1, with the network that ``predict_with`` names, on 0..1."""
@@ -287,22 +226,11 @@ class LMLTask(LightningModule):
             backend = "inductor" if self._compile is True else self._compile
             self.pair.student.backbone.compile(backend=backend)
             self.pair.teacher.backbone.compile(backend=backend)
-        self._training_data = self._data if stage == "fit" else None
-        if self._training_data is not None:
-            self.training_scale = self._training_data.scale
-            self.provenance = self._training_data.provenance()
+        super().setup(stage)
 
     def on_fit_start(self) -> None:
         """Silence advice that does not apply: the losses are logged as means over all processes."""
         warnings.filterwarnings("ignore", r"It is recommended to use `self.log\('train/", PossibleUserWarning)
-
-    def on_train_start(self) -> None:
-        """Draw on from where a resumed run stood: what stochastic depth drops is the same as without a break."""
-        if self._resumed_rng is not None:
-            torch.set_rng_state(self._resumed_rng["cpu"].cpu())
-            if self.device.type == "cuda" and "cuda" in self._resumed_rng:
-                torch.cuda.set_rng_state(self._resumed_rng["cuda"].cpu(), self.device)
-            self._resumed_rng = None
 
     def training_step(self, batch: CropBatch, batch_idx: int) -> Tensor:
         """Total loss of a batch; each term is logged before its weight."""
@@ -341,7 +269,7 @@ class LMLTask(LightningModule):
         return loss * share
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step the optimiser, then let the teacher follow: once per optimiser step, whatever the accumulation.
+        """Step the optimizer, then let the teacher follow: once per optimizer step, whatever the accumulation.
 
         A step that 16-bit gradient scaling leaves out, because a gradient overflowed, counts in the schedules like any
         other, but there is nothing to follow.
@@ -415,69 +343,6 @@ class LMLTask(LightningModule):
         """Log the correlations over the whole part."""
         self._log_metrics("test", self.test_metrics)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what the scores mean, how far training is, and that no other weights are needed to load this file."""
-        checkpoint["lml_iqa"] = {
-            "scale": dataclasses.asdict(self.training_scale),
-            "provenance": self.provenance,
-            "rng": self._random_state(),
-            "epochs": self._epochs() if self._training_data is not None else 0.0,
-            "data_module": type(self._data).__qualname__,
-        }
-        checkpoint["hyper_parameters"] = {**checkpoint.get("hyper_parameters", {}), "pretrained": False}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what the scores mean; in ``fit``, resume the training or start another one from these networks.
-
-        On the data of the checkpoint, training is resumed. On other data only the networks are taken over: a new
-        training starts, and scores mean what the new data says.
-
-        Raises:
-            CheckpointError: The checkpoint is not one of this class.
-            ConfigError: The checkpoint was trained on another split of the same data, so that its training images are
-                in today's validation or test set.
-        """
-        saved = checkpoint.get("lml_iqa")
-        if saved is None:
-            raise CheckpointError("the checkpoint was not saved by LMLTask; give a checkpoint of a run of lml-iqa")
-        if self._training_data is None:
-            self.training_scale = ScoreScale(**saved["scale"])
-            self.provenance = saved["provenance"]
-            return
-        before, now = saved["provenance"], self.provenance
-        if before.get("data_sha256") != now["data_sha256"]:
-            rank_zero_info(
-                f"the checkpoint was trained on {before.get('dataset')}, this is {now['dataset']} with other images or "
-                f"scores: a new training starts from its networks, and scores are on {self.training_scale}"
-            )
-            # What is left is what Lightning must find in a checkpoint.
-            for key in checkpoint.keys() - {"state_dict", "pytorch-lightning_version"}:
-                del checkpoint[key]
-            checkpoint.update(optimizer_states=[], lr_schedulers=[])
-            return
-        if before["split_sha256"] != now["split_sha256"]:
-            raise ConfigError(
-                f"the checkpoint was trained on another split of {now['dataset']}, so it knows images of today's "
-                "validation or test set. Give data.split, data.split_seed and data.train_fraction of its run (or the "
-                "split.json beside it) to resume; to fine-tune all the same, use model.initial_weights"
-            )
-        if "epochs" not in saved:
-            raise CheckpointError(
-                "the checkpoint was saved by an earlier version, which did not store what it had trained on; "
-                "start from its networks with model.initial_weights"
-            )
-        # The same data may come from another class of data module, such as ShardsDataModule.
-        position = checkpoint.get(saved["data_module"])
-        if position is not None:
-            checkpoint[type(self._training_data).__qualname__] = position
-        self._resumed_rng = saved["rng"]
-        self._resumed_progress = saved["epochs"], checkpoint["global_step"]
-
-    @property
-    def _data(self) -> IQADataModule | None:
-        data = getattr(self.trainer, "datamodule", None)
-        return data if isinstance(data, IQADataModule) else None
-
     def _evaluate(self, batch: CropBatch, metrics: QualityMetrics) -> Prediction:
         prediction = self._predict(batch, self._evaluation_scale)
         # The ratings are on the evaluation's scale in native units, not on 0..1: see ratings_scale.
@@ -499,48 +364,9 @@ class LMLTask(LightningModule):
             image_id=batch["image_id"],
         )
 
-    def _random_state(self) -> dict[str, Tensor]:
-        """State of torch's generators, which alone training draws from; all processes' are alike."""
-        state = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.device)
-        return state
-
     def _log_metrics(self, part: str, metrics: QualityMetrics) -> None:
         self.log_dict({f"{part}/{name}": value for name, value in metrics.compute().items()}, sync_dist=True)
         metrics.reset()
-
-    def _total_steps(self) -> int:
-        """Optimizer steps of a whole run with today's batch size and number of processes."""
-        total = self.trainer.estimated_stepping_batches
-        if not math.isfinite(total) or total < 1:
-            raise ConfigError(
-                "the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps, and leave "
-                "trainer.limit_train_batches above 0"
-            )
-        return int(total)
-
-    def _steps_resumed(self) -> float:
-        """Steps that the training before a resume would have taken with today's batch size, less those it took.
-
-        So the schedules go on where they were, by epochs. A run whose length is given in steps counts steps.
-        """
-        total = self._total_steps()
-        epochs, steps = self._resumed_progress
-        if not steps or total == self.trainer.max_steps:
-            return 0.0
-        return epochs * total / self._max_epochs() - steps
-
-    def _max_epochs(self) -> int:
-        return max(1, self.trainer.max_epochs or 1)
-
-    def _progress(self) -> float:
-        """Share of the run's optimizer steps that is done, 0..1."""
-        return min(1.0, (self.trainer.global_step + self._steps_resumed()) / self._total_steps())
-
-    def _epochs(self) -> float:
-        """Epochs that are done, as the schedules count them."""
-        return (self.trainer.global_step + self._steps_resumed()) * self._max_epochs() / self._total_steps()
 
     def _start_from(self, path: str) -> None:
         """Load the networks of another run's checkpoint, strictly, and nothing else of it."""
@@ -550,13 +376,4 @@ class LMLTask(LightningModule):
         try:
             self.pair.load_state_dict(state)
         except RuntimeError as error:
-            raise WeightsError(f"{path}: {_other_network(error)}") from error
-
-
-def _other_network(error: Exception) -> str:
-    """One line of torch's list of weights that do not fit, and the cure."""
-    found = " ".join(str(error).split())
-    return (
-        f"trained with other network options: {found[:_SHOWN]}{'...' if len(found) > _SHOWN else ''}; "
-        "give the options that it was trained with"
-    )
+            raise WeightsError(f"{path}: {other_network(error)}") from error

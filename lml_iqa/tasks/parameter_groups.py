@@ -13,7 +13,7 @@ from lml_iqa.models.lml import LMLNetwork
 def parameter_groups(
     network: LMLNetwork, *, lr: float, weight_decay: float, backbone_lr: float, layer_decay: float
 ) -> list[dict[str, Any]]:
-    """Split the trainable parameters into optimiser groups.
+    """Split the trainable parameters into optimizer groups.
 
     No weight decay on vectors, biases, the panel, position embeddings and class tokens (the protocol's rule).
 

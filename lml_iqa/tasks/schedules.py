@@ -53,7 +53,7 @@ def teacher_momentum(step: int, horizon: float) -> float:
     "Analyzing and improving the training dynamics of diffusion models", CVPR 2024.
 
     Args:
-        step: Number of the optimiser step, from 1.
+        step: Number of the optimizer step, from 1.
         horizon: Share of the steps so far, above 0.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Where crops are taken, and taking them. Nothing here changes quality: no resize, no colour, no blur."""
+"""Where crops are taken, and taking them. Nothing here changes quality: no resize, no color, no blur."""
 
 from __future__ import annotations
 

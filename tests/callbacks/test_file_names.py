@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 from lml_iqa import FolderDataModule, LMLTask, QualityMaps, Report, TableDataModule
-from lml_iqa.doctor.sheet import draw_sheet
+from lml_iqa.data_tools.contact_sheet import draw_sheet
 
 NAMES = [
     os.fsdecode(b"caf\xe9 \xff.png"),  # not UTF-8

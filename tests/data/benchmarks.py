@@ -23,7 +23,7 @@ Scores = Iterable[tuple[str, float | str]]
 
 
 def picture(path: Path, width: int | None = None, height: int | None = None) -> None:
-    """Write coloured blocks that the file's name alone determines, 32 to 64 pixels a side; keep what is there."""
+    """Write colored blocks that the file's name alone determines, 32 to 64 pixels a side; keep what is there."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

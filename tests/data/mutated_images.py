@@ -12,7 +12,7 @@ import numpy as np
 from data.raw_files import write_png, write_tiff
 from PIL import Image, ImageCms
 
-from lml_iqa.datasets.formats import register_plugins
+from lml_iqa.images.formats import register_plugins
 
 HEIGHT, WIDTH = 24, 32
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -114,43 +114,43 @@ def _variants():
 
 def _hand_made():
     """Name and content of files that Pillow reads but does not write."""
-    grey = np.asarray(picture("L"))[..., None].astype(np.uint16)
+    gray = np.asarray(picture("L"))[..., None].astype(np.uint16)
     rgb = np.asarray(picture()).astype(np.uint16)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a"
         for order in "<>":
             yield f"tiff 16 bit {order}", write_tiff(path, rgb * 257, bits=16, photometric=2, order=order).read_bytes()
-        yield "tiff 12 bit", write_tiff(path, grey * 16, bits=12, photometric=1).read_bytes()
+        yield "tiff 12 bit", write_tiff(path, gray * 16, bits=12, photometric=1).read_bytes()
         ycbcr = write_tiff(path, rgb, bits=8, photometric=6, deflate=True, tags={530: ("H", [1, 1])})
         yield "tiff YCbCr", ycbcr.read_bytes()
         planar = write_tiff(path, rgb, bits=8, photometric=2, deflate=True, planar=True)
         yield "tiff planar", planar.read_bytes()
         gamma = (b"gAMA", struct.pack(">I", 60000))
-        yield "png 16 bit", write_png(path, rgb * 257, bits=16, colour_type=2, chunks=[gamma]).read_bytes()
+        yield "png 16 bit", write_png(path, rgb * 257, bits=16, color_type=2, chunks=[gamma]).read_bytes()
         key = (b"tRNS", struct.pack(">H", 3))
-        yield "png 4 bit", write_png(path, grey // 16, bits=4, colour_type=0, chunks=[key]).read_bytes()
-    grey, rgb = grey.astype(np.uint8), rgb.astype(np.uint8)
+        yield "png 4 bit", write_png(path, gray // 16, bits=4, color_type=0, chunks=[key]).read_bytes()
+    gray, rgb = gray.astype(np.uint8), rgb.astype(np.uint8)
     raw = rgb.tobytes()
-    yield "pgm 12 bit", b"P5 %d %d 4095\n" % (WIDTH, HEIGHT) + (grey.astype(">u2") * 16).tobytes()
-    for magic, samples in ((b"P2", grey), (b"P3", rgb)):
+    yield "pgm 12 bit", b"P5 %d %d 4095\n" % (WIDTH, HEIGHT) + (gray.astype(">u2") * 16).tobytes()
+    for magic, samples in ((b"P2", gray), (b"P3", rgb)):
         yield (
             f"ppm {magic}",
             magic
             + b" # comment\n%d %d 255\n" % (WIDTH, HEIGHT)
             + b" ".join(b"%d" % value for value in samples.ravel()),
         )
-    yield "pfm", b"Pf\n%d %d\n-1.0\n" % (WIDTH, HEIGHT) + grey.astype("<f4").tobytes()
+    yield "pfm", b"Pf\n%d %d\n-1.0\n" % (WIDTH, HEIGHT) + gray.astype("<f4").tobytes()
     planes = rgb.transpose(2, 0, 1).tobytes()
     psd = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, HEIGHT, WIDTH, 8, 3) + bytes(12) + bytes(2) + planes
     yield "psd", psd
     sun = struct.pack(">8I", 0x59A66A95, WIDTH, HEIGHT, 24, len(raw), 1, 0, 0)
     yield "sun", sun + rgb[..., ::-1].tobytes()
     cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", f"NAXIS1  = {WIDTH}", f"NAXIS2  = {HEIGHT}", "END"]
-    yield "fits", "".join(f"{card:80}" for card in cards).ljust(2880).encode() + grey.tobytes()
+    yield "fits", "".join(f"{card:80}" for card in cards).ljust(2880).encode() + gray.tobytes()
     rows = ",\n".join('"' + "ab" * (WIDTH // 2) + '"' for _ in range(HEIGHT))
     xpm = f'/* XPM */\nstatic char *x[] = {{\n"{WIDTH} {HEIGHT} 2 1",\n"a c #ff0000",\n"b c #00ff00",\n{rows}}};\n'
     yield "xpm", xpm.encode()
-    brun = b"".join(b"\x01" + bytes([256 - WIDTH]) + row.tobytes() for row in grey[..., 0])
+    brun = b"".join(b"\x01" + bytes([256 - WIDTH]) + row.tobytes() for row in gray[..., 0])
     chunk = struct.pack("<IH", 6 + len(brun), 15) + brun
     frame = struct.pack("<IHH8x", 16 + len(chunk), 0xF1FA, 1) + chunk
     head = struct.pack("<IHHHHHH", 128 + len(frame), 0xAF12, 1, WIDTH, HEIGHT, 8, 3)

@@ -42,8 +42,8 @@ def rgb_profile(columns=PROPHOTO, gamma=1.8):
     return profile(b"RGB ", b"XYZ ", tags | {b"wtpt": _xyz((0.9642, 1, 0.8249))})
 
 
-def grey_profile(gamma):
-    """Grey whose levels are light ** (1 / gamma)."""
+def gray_profile(gamma):
+    """Gray whose levels are light ** (1 / gamma)."""
     return profile(b"GRAY", b"XYZ ", {b"kTRC": _gamma(gamma), b"wtpt": _xyz((0.9642, 1, 0.8249))})
 
 

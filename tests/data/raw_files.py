@@ -90,7 +90,7 @@ def chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def write_png(path, samples, *, bits, colour_type, chunks=(), late=()):
+def write_png(path, samples, *, bits, color_type, chunks=(), late=()):
     """Write (H, W, S) unsigned samples as a PNG.
 
     Args:
@@ -101,7 +101,7 @@ def write_png(path, samples, *, bits, colour_type, chunks=(), late=()):
     rows = packed(samples.reshape(height, -1), bits, ">")
     size = len(rows) // height
     filtered = b"".join(b"\0" + rows[y * size : (y + 1) * size] for y in range(height))
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)), *chunks]
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)), *chunks]
     parts += [(b"IDAT", zlib.compress(filtered)), *late, (b"IEND", b"")]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
     return path

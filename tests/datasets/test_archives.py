@@ -8,10 +8,10 @@ import threading
 import pytest
 from data.benchmarks import LAYOUTS
 
-from lml_iqa.cli import main
 from lml_iqa.datamodules import TID2013DataModule
 from lml_iqa.datasets import BENCHMARKS, TID2013
 from lml_iqa.datasets.download import Archive
+from lml_iqa.main import main
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda b: b.name)

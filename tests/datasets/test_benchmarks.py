@@ -18,13 +18,13 @@ from data.benchmarks import LAYOUTS
 
 from lml_iqa.datasets import (
     BENCHMARKS,
+    FLIVE,
     DatasetError,
     ScoreScale,
     Split,
     make_split,
     read_image,
 )
-from lml_iqa.datasets.flive import with_official_parts
 from lml_iqa.datasets.kadid10k import TYPES
 from lml_iqa.transforms.distortions import DISTORTIONS
 
@@ -306,7 +306,7 @@ def test_spaq_with_underscores(tree, copy):
 
 
 def test_flive_parts_are_told_by_size(tree):
-    table = with_official_parts(load("flive", tree("flive")))
+    table = FLIVE.with_official_split(load("flive", tree("flive")))
     assert by_id(table, "parts") == {name.casefold(): part for name, part in made.FLIVE_PARTS.items()}
     split = make_split(table)
     assert split.rule == "official"

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from lml_iqa.datasets import DatasetError
-from lml_iqa.datasets.files import CaseFolder, find_root, match_files
 from lml_iqa.datasets.folder import list_images, load_folder
-from lml_iqa.datasets.formats import image_endings, unreadable_endings
+from lml_iqa.datasets.layout.case_folder import CaseFolder
+from lml_iqa.datasets.layout.files import find_root, match_files
+from lml_iqa.images.formats import image_endings, unreadable_endings
 
 
 def touch(root, *names):
@@ -244,7 +245,7 @@ def test_every_ending_is_known_once():
 def test_parts_that_pillow_was_built_without(monkeypatch):
     for function in (image_endings, unreadable_endings):
         function.cache_clear()
-    monkeypatch.setattr("lml_iqa.datasets.formats.features.check", lambda feature: feature != "avif")
+    monkeypatch.setattr("lml_iqa.images.formats.features.check", lambda feature: feature != "avif")
     try:
         assert ".avif" not in image_endings()
         assert ".avif" in unreadable_endings()

@@ -7,8 +7,8 @@ import scipy.io
 from data.label_fuzz import csv_tree, fuzz, readers
 
 from lml_iqa.datasets import DatasetError, ImageTable
-from lml_iqa.datasets.matlab import read_numbers, read_texts
-from lml_iqa.datasets.workbook import read_sheet
+from lml_iqa.datasets.readers.matlab import read_numbers, read_texts
+from lml_iqa.datasets.readers.workbook import read_sheet
 
 
 def test_damaged_label_files(tmp_path):

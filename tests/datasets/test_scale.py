@@ -34,7 +34,7 @@ def big_table(rows, kind=ImageTable):
     return kind("big", Path("/data"), names(rows), np.random.default_rng(1).uniform(1, 5, rows), SCALE)
 
 
-class Grey(ImageTable):
+class Gray(ImageTable):
     """Its images are made up, but each one's name is read, as for a file."""
 
     def read(self, row):
@@ -100,7 +100,7 @@ def test_csv_of_many_rows(tmp_path):
     lines = [f"{'./' * (i % 3)}photographs/{'x' * (i // 50_000)}{i}.png,{i % 7}\n" for i in range(count)]
     (tmp_path / "labels.csv").write_text("path,score\n" + "".join(lines))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lml_iqa.datasets.files.CaseFolder.find_file", lambda _, name: name.removeprefix("./"))
+        patch.setattr("lml_iqa.datasets.layout.files.CaseFolder.find_file", lambda _, name: name.removeprefix("./"))
         table = load_csv_table(tmp_path, "labels.csv")
     expected = [line.split(",")[0].removeprefix("./") for line in lines]
     assert table.files.tolist() == expected
@@ -115,7 +115,7 @@ def unique_memory(process):
 
 class BigDataModule(IQADataModule):
     def load_table(self):
-        return big_table(2 * MILLION, Grey)
+        return big_table(2 * MILLION, Gray)
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc/PID/smaps_rollup on this system")
@@ -152,9 +152,9 @@ def _growth_of_workers():
 def test_collecting_garbage_in_a_worker_copies_nothing(monkeypatch):
     """The collector writes to every object that it looks at, which would copy all that was there before the fork."""
     objects = [[] for _ in range(300_000)]  # 24 MB that the collector looks at
-    monkeypatch.setattr(Grey, "read", lambda *_: _collect_and_measure())
+    monkeypatch.setattr(Gray, "read", lambda *_: _collect_and_measure())
     data = BigDataModule(crop_size=8, crops=1, batch_size=1, seed=0, num_workers=1)
-    data._table = big_table(1000, Grey)
+    data._table = big_table(1000, Gray)
     loader = data.val_dataloader()
     loader.multiprocessing_context = "fork"
     measured = [int(batch["crops"][0, 0, 0, 0, 0]) for batch in itertools.islice(loader, 3)]

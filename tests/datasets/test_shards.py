@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from lml_iqa.data_tools.command import run
 from lml_iqa.datamodules import BIQ2021DataModule, ShardsDataModule, TableDataModule
 from lml_iqa.datasets import DatasetError, ImageTable, Split
 from lml_iqa.datasets.folder import load_folder
 from lml_iqa.datasets.shards import load_shards, pack
-from lml_iqa.doctor.command import run
-from lml_iqa.protocol.seen import SeenImages
+from lml_iqa.experiments.seen import SeenImages
 
 pytest.importorskip("litdata", reason='shards need litdata: pip install "lml-iqa[litdata]"')
 

@@ -105,7 +105,7 @@ def test_photographs_are_fitted_to_tid2013s_size():
     assert fit_to_tid2013(np.zeros((300, 451, 3), np.uint8)).shape == (300, 451, 3)  # never enlarged
     wide = np.zeros((384, 1512, 3), np.uint8)
     wide[:, 500:1012] = 255
-    assert (fit_to_tid2013(wide) == 255).all()  # cut around the centre
+    assert (fit_to_tid2013(wide) == 255).all()  # cut around the center
 
 
 def test_packaged_photographs_need_no_download():
@@ -115,7 +115,7 @@ def test_packaged_photographs_need_no_download():
     assert len(found) == 9
     for path in found:
         image = read_image(path)
-        assert image.std(axis=2).mean() > 1, f"{path.name} is no colour photograph"
+        assert image.std(axis=2).mean() > 1, f"{path.name} is no color photograph"
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -9,9 +9,9 @@ from timm.layers import DropPath
 from torch import distributed, nn
 from torch.nn import functional as F
 
-from lml_iqa.distributed import gather_rows, row_counts, sum_over_processes
 from lml_iqa.losses import LocalManifoldLoss
 from lml_iqa.models.global_batch import GlobalBatchNorm, GlobalDropPath
+from lml_iqa.utils.distributed import gather_rows, row_counts, sum_over_processes
 
 WIDTH = 4
 CROPS = 2
@@ -35,7 +35,7 @@ def loss_and_gradient(pixels, saliency, mos, image_id, positives, inter_weightin
     weight = torch.arange(1.0, WIDTH * WIDTH + 1).view(WIDTH, WIDTH).sin().requires_grad_()
     embedding = F.normalize(pixels @ weight, dim=-1)
     keys = F.normalize(pixels.roll(1, dims=-1) @ (weight if keys_with_gradient else weight.detach()), dim=-1)
-    loss = LocalManifoldLoss(positives=positives, inter_weighting=inter_weighting, w_inter=0.7)
+    loss = LocalManifoldLoss(positives=positives, inter_weighting=inter_weighting, w_inter=0.7, gather_distributed=True)
     value = loss(embedding, keys, saliency, mos, image_id) * share
     return value.detach(), torch.autograd.grad(value, weight)[0]
 
@@ -54,8 +54,8 @@ def maps():
     return torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(4)) * 0.5 + 5.0
 
 
-def normalised(norm, x):
-    """Output and every gradient of a batch normalisation, under a loss that no symmetry hides."""
+def normalized(norm, x):
+    """Output and every gradient of a batch normalization, under a loss that no symmetry hides."""
     x = x.clone().requires_grad_()
     y = norm(x)
     (y**3).sum().backward()
@@ -69,7 +69,9 @@ def process(rank, world):
         for case in CASES:
             parts = loss_and_gradient(*[t[mine] for t in everything()], *case, share=shares[rank] / 6)
             results[name, case] = [sum_over_processes(part) for part in parts]
-    results["crops"] = LocalManifoldLoss(inter_weighting="none", temperature=0.3)(*other_crops(rank))
+    results["crops"] = LocalManifoldLoss(temperature=0.3, gather_distributed=True)(*other_crops(rank))
+    if rank == 0:  # the other process does not call it, and must not be waited for
+        results["alone"] = LocalManifoldLoss(temperature=0.3)(*other_crops(0))
     rows = torch.full((3, 2 + rank), float(rank)).t().requires_grad_()  # not contiguous, and not alike
     gathered = gather_rows(rows, row_counts(rows))
     (gathered * (rank + 1)).sum().backward()
@@ -78,7 +80,7 @@ def process(rank, world):
 
     norm = GlobalBatchNorm(nn.BatchNorm2d(3))
     mine = slice(0, 5) if rank == 0 else slice(5, 8)
-    results["norm"] = normalised(norm, maps()[mine])
+    results["norm"] = normalized(norm, maps()[mine])
     for name in ("weight", "bias"):
         results["norm"][name] = sum_over_processes(getattr(norm, name).grad)
     results["norm"].update(norm.named_buffers())
@@ -126,6 +128,11 @@ def test_processes_may_hold_different_numbers_of_crops(results):
         torch.testing.assert_close(results[rank]["crops"], torch.stack(losses).mean(), rtol=1e-5, atol=1e-6)
 
 
+def test_without_gathering_a_process_does_not_wait_for_others(results):
+    assert torch.equal(results[0]["alone"], LocalManifoldLoss(temperature=0.3)(*other_crops(0)))
+    assert not torch.allclose(results[0]["alone"], results[0]["crops"])
+
+
 def test_rows_come_in_rank_order_and_gradients_are_summed(results):
     for rank in results:
         gathered, gradient = rank["rows"]
@@ -142,10 +149,10 @@ def test_one_process_keeps_its_rows():
     assert torch.equal(sum_over_processes(rows), rows)
 
 
-def test_batch_normalisation_is_that_of_the_whole_batch(results):
+def test_batch_normalization_is_that_of_the_whole_batch(results):
     """Uneven shares, 5 and 3 maps, against torch's own in one piece."""
     norm = nn.BatchNorm2d(3)
-    whole = normalised(norm, maps())
+    whole = normalized(norm, maps())
     for name in ("y", "x"):
         together = torch.cat([rank["norm"][name] for rank in results])
         torch.testing.assert_close(together, whole[name], rtol=1e-4, atol=1e-3 if name == "x" else 1e-5)

@@ -87,7 +87,7 @@ def test_tasks_of_an_array_share_a_table_also_over_a_time_limit(slurm, biq2021_r
 
 
 def test_one_agent_a_job(slurm, tmp_path):
-    """What wandb's server would say is not here; that an agent starts trainings is tests/test_sweeps.py's affair."""
+    """No server of wandb here: tests/experiments/test_wandb_schema.py shows that an agent starts trainings."""
     wandb = tmp_path / "bin" / "wandb"
     wandb.parent.mkdir()
     wandb.write_text('#!/bin/sh\necho "$@" "${SLURM_NTASKS-on its own}" > agent.$SLURM_ARRAY_TASK_ID\n')

@@ -40,7 +40,7 @@ def test_transformers(name, size, tokens, width, heads):
     assert key.shape == (2, heads, tokens, width // heads)
     # Summary and tokens are the network's own sequence; what lies between are registers.
     with torch.no_grad():
-        sequence = backbone.network.forward_features(backbone.normalise(crops(size)))  # normed: these pool by token
+        sequence = backbone.network.forward_features(backbone.normalize(crops(size)))  # normed: these pool by token
     torch.testing.assert_close(encoding.summary, sequence[:, 0])
     torch.testing.assert_close(encoding.tokens, sequence[:, -tokens:])
 
@@ -65,7 +65,7 @@ def test_joins_the_last_stages_of_a_feature_network():
     with torch.no_grad():
         encoding = backbone(images)
         net = backbone.network
-        stem = net.maxpool(net.act1(net.bn1(net.conv1(backbone.normalise(images)))))
+        stem = net.maxpool(net.act1(net.bn1(net.conv1(backbone.normalize(images)))))
         third = net.layer3(net.layer2(net.layer1(stem)))
         fourth = net.layer4(third)
     assert third.shape[-2:] == (4, 4)
@@ -95,7 +95,7 @@ def test_no_parameter_is_idle(name):
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_vit2", "test_vit3", "test_vit4", "eva02_tiny_patch14_224"])
-def test_tokens_of_transformers_are_normalised(name):
+def test_tokens_of_transformers_are_normalized(name):
     """Wherever the network keeps its last norm: the decoder counts on it."""
     backbone = create_backbone(name, pretrained=False, tap_attention=False).eval()
     with torch.no_grad():
@@ -152,10 +152,10 @@ def test_panel_attention_works_for_feature_networks(name):
         ("tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     ],
 )
-def test_normalises_as_the_weights_expect(name, mean, std):
+def test_normalizes_as_the_weights_expect(name, mean, std):
     backbone = create_backbone(name, pretrained=False, tap_attention=False)
     images = crops(4)
-    got = backbone.normalise(images)
+    got = backbone.normalize(images)
     assert got.dtype == torch.float32
     for m in range(2):
         for channel in range(3):
@@ -163,14 +163,14 @@ def test_normalises_as_the_weights_expect(name, mean, std):
                 assert value.item() == pytest.approx((pixel.item() / 255 - mean[channel]) / std[channel], abs=1e-5)
 
 
-def test_normalisation_is_part_of_the_encoding():
+def test_normalization_is_part_of_the_encoding():
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", pretrained=False, tap_attention=False).eval()
     seen = []
     backbone.network.conv1.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     with torch.no_grad():
         backbone(crops(64))
-    torch.testing.assert_close(seen[0], backbone.normalise(crops(64)))
+    torch.testing.assert_close(seen[0], backbone.normalize(crops(64)))
     assert not [key for key in backbone.state_dict() if key in ("mean", "std")]
 
 

@@ -41,7 +41,7 @@ def test_half_precision_is_as_good_as_it_goes(crops):
     ("change", "message"),
     [
         (lambda x: x.float(), r"must lie in 0\.\.1, not 0\.\.255; divide pixels of 0\.\.255 by 255"),
-        (lambda x: (x.float() / 255 - 0.45) / 0.22, r"must lie in 0\.\.1.*do not normalise"),
+        (lambda x: (x.float() / 255 - 0.45) / 0.22, r"must lie in 0\.\.1.*do not normalize"),
         (lambda x: x.float() / 255 * torch.tensor(float("nan")), r"must lie in 0\.\.1"),
         (lambda x: x.int(), r"must be uint8 in 0\.\.255 or floating point in 0\.\.1, not torch\.int32"),
         (lambda x: x > 127, r"not torch\.bool"),

@@ -68,6 +68,6 @@ def test_the_trainers_switch_leaves_the_activations():
     assert not torch.allclose(sync.apply(theirs).eval()(crops()), expected)
 
 
-def test_batch_normalisation_without_weights_is_refused():
-    with pytest.raises(ValueError, match=r"BatchNorm2d\(3.*affine=False.*only batch normalisation with weights"):
+def test_batch_normalization_without_weights_is_refused():
+    with pytest.raises(ValueError, match=r"BatchNorm2d\(3.*affine=False.*only batch normalization with weights"):
         GlobalBatchNorm(nn.BatchNorm2d(3, affine=False))

@@ -100,7 +100,7 @@ def test_single_crop_is_the_cls_row_of_the_real_attention_matrix(network):
     seen = []
     attention.attn_drop.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     with torch.no_grad():
-        plain.forward_features(backbone.normalise(images.flatten(0, 1)))
+        plain.forward_features(backbone.normalize(images.flatten(0, 1)))
     (matrix,) = seen
     prefix = network.num_prefix_tokens
     assert matrix.shape[-1] == prefix + 16
@@ -241,7 +241,7 @@ def test_controls():
     assert scores.saliency.tolist() == [[0.25] * 4]
 
 
-def test_random_saliency_has_no_favourite():
+def test_random_saliency_has_no_favorite():
     """Over many images each of four crops is the salient one equally often, be it dark or bright."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 100, (2000, 4, 3, 8, 8), generator=generator, dtype=torch.uint8)

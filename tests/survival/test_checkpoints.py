@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lml_iqa.checkpoints import CheckpointError, WholeCheckpointIO
-from lml_iqa.cli import main
+from lml_iqa.main import main
+from lml_iqa.utils.checkpoint_io import CheckpointError, WholeCheckpointIO
 
 resource = pytest.importorskip("resource", reason="no limits on the size of files here")
 CONFIG = Path(__file__).parents[2] / "configs" / "biq2021.yaml"

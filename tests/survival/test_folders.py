@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lml_iqa.callbacks.folder import claim
-from lml_iqa.cli import main
+from lml_iqa.main import main
+from lml_iqa.utils.run_dir import claim
 
 CONFIG = Path(__file__).parents[2] / "configs" / "biq2021.yaml"
 

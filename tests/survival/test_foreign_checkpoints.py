@@ -12,9 +12,9 @@ from lightning.pytorch import LightningModule, Trainer
 from safetensors.torch import save_file
 
 from lml_iqa import LMLTask
-from lml_iqa.checkpoints import CheckpointError, read_checkpoint
-from lml_iqa.cli import main
+from lml_iqa.main import main
 from lml_iqa.models import WeightsError
+from lml_iqa.utils.checkpoint_io import CheckpointError, read_checkpoint
 
 NETWORK = {"backbone": "test_vit", "decoder_heads": 4, "embedding_dim": 8}
 

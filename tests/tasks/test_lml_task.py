@@ -9,10 +9,10 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from scipy import stats
 
-from lml_iqa.checkpoints import CheckpointError
 from lml_iqa.datamodules import BIQ2021DataModule, TableDataModule
 from lml_iqa.models import WeightsError
 from lml_iqa.tasks import LMLTask
+from lml_iqa.utils.checkpoint_io import CheckpointError
 
 
 def make_task(**options):
@@ -130,7 +130,7 @@ def test_terms_switch_off(biq2021_root, tmp_path):
     assert not any(p.requires_grad for p in task.pair.student.projector.parameters())
 
 
-def test_teacher_follows_once_per_optimiser_step(biq2021_root, tmp_path):
+def test_teacher_follows_once_per_optimizer_step(biq2021_root, tmp_path):
     """With gradients accumulated over 3 batches, against a moving average kept by hand."""
 
     class ByHand(Callback):

@@ -14,9 +14,9 @@ from lml_iqa.metrics import srcc
 
 
 @pytest.fixture(scope="module")
-def grey(tmp_path_factory):
+def gray(tmp_path_factory):
     """48 flat photographs whose score is their brightness, which a small network learns in seconds."""
-    root = tmp_path_factory.mktemp("grey")
+    root = tmp_path_factory.mktemp("gray")
     lines = ["path,score,part"]
     for i in range(48):
         level = 30 + 4 * i
@@ -77,30 +77,30 @@ def figures(task, root, folder, precision):
 
 
 @pytest.fixture(scope="module")
-def full(grey, tmp_path_factory):
-    return fit(grey, tmp_path_factory.mktemp("full"))
+def full(gray, tmp_path_factory):
+    return fit(gray, tmp_path_factory.mktemp("full"))
 
 
-def test_bfloat16_trains_as_float32_does(grey, full, tmp_path):
+def test_bfloat16_trains_as_float32_does(gray, full, tmp_path):
     """200 steps of each: no NaN, and the same correlation on unseen photographs, within noise."""
-    task, _, watch = fit(grey, tmp_path, precision="bf16-mixed")
+    task, _, watch = fit(gray, tmp_path, precision="bf16-mixed")
     assert len(watch.losses) == 200
     assert torch.tensor(watch.losses).isfinite().all()
     assert watch.kinds == {torch.bfloat16, torch.float32}  # inside the encoder, and everything that is a loss
     assert all(p.dtype == torch.float32 for p in task.pair.parameters())
-    half, whole = figures(task, grey, tmp_path, "bf16-mixed"), figures(full[0], grey, tmp_path, "32-true")
+    half, whole = figures(task, gray, tmp_path, "bf16-mixed"), figures(full[0], gray, tmp_path, "32-true")
     assert whole["test/srcc"] > 0.9
     assert half["test/srcc"] == pytest.approx(whole["test/srcc"], abs=0.05)
     assert half["test/plcc"] == pytest.approx(whole["test/plcc"], abs=0.05)
 
 
-def test_bfloat16_evaluates_as_float32_does(grey, full, tmp_path):
+def test_bfloat16_evaluates_as_float32_does(gray, full, tmp_path):
     """The same weights. Scores rounded to bfloat16 would tie: 8 bits hold at most 128 steps between 0.5 and 1."""
-    half, whole = (figures(full[0], grey, tmp_path, precision) for precision in ("bf16-mixed", "32-true"))
+    half, whole = (figures(full[0], gray, tmp_path, precision) for precision in ("bf16-mixed", "32-true"))
     assert half["test/rmse"] != whole["test/rmse"]  # autocast was at work
     for name in ("test/srcc", "test/plcc", "test/krcc"):
         assert half[name] == pytest.approx(whole[name], abs=0.02)
-    batches = make_trainer(tmp_path, precision="bf16-mixed").predict(full[0], datamodule=make_data(grey))
+    batches = make_trainer(tmp_path, precision="bf16-mixed").predict(full[0], datamodule=make_data(gray))
     scores = torch.cat([batch["score"] for batch in batches])
     assert scores.dtype == torch.float32
     assert not torch.equal(scores, scores.bfloat16().float())
@@ -113,16 +113,16 @@ def scaled(init_scale):
     return MixedPrecision("16-mixed", "cpu", scaler)
 
 
-def test_float16_gradients_are_those_of_float32(grey, full, tmp_path):
-    _, _, watch = fit(grey, tmp_path, plugins=[scaled(2.0**10)], max_epochs=1)
+def test_float16_gradients_are_those_of_float32(gray, full, tmp_path):
+    _, _, watch = fit(gray, tmp_path, plugins=[scaled(2.0**10)], max_epochs=1)
     assert torch.float16 in watch.kinds
     for half, whole in zip(watch.gradients[0], full[2].gradients[0], strict=True):
         assert (half - whole).norm() <= 0.03 * whole.norm() + 1e-4
 
 
-def test_a_skipped_step_moves_nobody(grey, full, tmp_path):
+def test_a_skipped_step_moves_nobody(gray, full, tmp_path):
     """The scale is far too large: the first steps overflow, are left out, and halve it until one fits."""
-    _, trainer, watch = fit(grey, tmp_path, plugins=[scaled(2.0**22)], max_epochs=4)
+    _, trainer, watch = fit(gray, tmp_path, plugins=[scaled(2.0**22)], max_epochs=4)
     changed = watch.changed[:-1]  # the learning rate of the last step is zero
     taken = [moved["student"] for moved in changed]
     assert taken[0] is False
@@ -131,16 +131,16 @@ def test_a_skipped_step_moves_nobody(grey, full, tmp_path):
     assert [moved["teacher"] for moved in changed] == taken
     assert torch.tensor(watch.losses).isfinite().all()
     assert trainer.global_step == 32  # a skipped step counts in the schedule: its end is that of the run
-    assert watch.rates == fit(grey, tmp_path, max_epochs=4)[2].rates
+    assert watch.rates == fit(gray, tmp_path, max_epochs=4)[2].rates
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_mixed_precision_on_a_gpu(grey, full, tmp_path, precision):
+def test_mixed_precision_on_a_gpu(gray, full, tmp_path, precision):
     watch = Watch()
     task = make_task(lr=2e-3)
     options = {"accelerator": "gpu", "devices": 1, "precision": precision}
-    make_trainer(tmp_path, callbacks=[watch], max_epochs=25, **options).fit(task, datamodule=make_data(grey))
+    make_trainer(tmp_path, callbacks=[watch], max_epochs=25, **options).fit(task, datamodule=make_data(gray))
     assert torch.tensor(watch.losses[20:]).isfinite().all()
-    (half,) = make_trainer(tmp_path, **options).test(task, datamodule=make_data(grey), verbose=False)
-    assert half["test/srcc"] == pytest.approx(figures(full[0], grey, tmp_path, "32-true")["test/srcc"], abs=0.05)
+    (half,) = make_trainer(tmp_path, **options).test(task, datamodule=make_data(gray), verbose=False)
+    assert half["test/srcc"] == pytest.approx(figures(full[0], gray, tmp_path, "32-true")["test/srcc"], abs=0.05)

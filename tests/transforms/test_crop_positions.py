@@ -129,8 +129,8 @@ def test_small_images_are_padded(height, width):
     np.testing.assert_array_equal(padded[:height, :width], image)
     crops = cut_crops(padded, grid_positions(*padded.shape[:2], 224, 9), 224)
     assert crops.shape == (9, 3, 224, 224)
-    seen = {tuple(colour) for colour in crops.permute(0, 2, 3, 1).reshape(-1, 3)[::97].tolist()}
-    assert seen <= {tuple(colour) for colour in image.reshape(-1, 3).tolist()}  # reflected, not invented
+    seen = {tuple(color) for color in crops.permute(0, 2, 3, 1).reshape(-1, 3)[::97].tolist()}
+    assert seen <= {tuple(color) for color in image.reshape(-1, 3).tolist()}  # reflected, not invented
 
 
 def test_padding_reflects_again_and_again():

@@ -58,7 +58,7 @@ def renderings(photographs):
 
 
 def painting(height=80, width=104):
-    """A small picture that needs no file: smooth colours, an edge and some texture."""
+    """A small picture that needs no file: smooth colors, an edge and some texture."""
     y, x = np.mgrid[:height, :width]
     image = np.stack([2 * x, 3 * y, 255 - x - y], axis=-1) % 256
     image[height // 2 :, : width // 2] //= 2
@@ -144,7 +144,7 @@ def test_psnr_against_its_definition():
 def test_levels_have_their_psnr(kind, photographs, renderings):
     for level, target in zip(LEVELS, LEVEL_PSNR, strict=True):
         found = np.mean([psnr(*pair) for pair in zip(photographs, renderings[kind, level], strict=True)])
-        # The search stops within 0.3 dB; whole-number severities (qualities, colours) and errors that come in lumps
+        # The search stops within 0.3 dB; whole-number severities (qualities, colors) and errors that come in lumps
         # miss by more on single pictures as small as these. A level is 3 dB wide.
         if kind in BOUNDED_AT_LEVEL_5 and level == 5:
             assert target - 1 < found < LEVEL_PSNR[3] - 0.5
@@ -212,10 +212,10 @@ def test_small_and_odd_sizes(shape):
     assert np.array_equal(image, before), "the input must be left as it is"
 
 
-def test_grey_photographs(photograph):
-    grey = np.repeat(luma(photograph).round().astype(np.uint8)[..., None], 3, axis=-1)[:96, :96]
+def test_gray_photographs(photograph):
+    gray = np.repeat(luma(photograph).round().astype(np.uint8)[..., None], 3, axis=-1)[:96, :96]
     for kind in DISTORTIONS:
-        changed = not np.array_equal(distort(grey, kind, 4, seed=1), grey)
+        changed = not np.array_equal(distort(gray, kind, 4, seed=1), gray)
         assert changed == (kind != 18), kind  # there is no saturation to change
 
 
@@ -278,19 +278,19 @@ def test_bad_input_names_the_value_and_the_cure(image, kind, level, seed, messag
 # --- what each type is
 
 
-def neighbour_correlation(plane):
+def neighbor_correlation(plane):
     return np.corrcoef(plane[:, :-1].ravel(), plane[:, 1:].ravel())[0, 1]
 
 
 def test_noise_has_its_spectrum(photograph, renderings):
     white, correlated, high = (residual(photograph, renderings[kind, 3][0])[..., 1] for kind in (1, 3, 5))
-    assert abs(neighbour_correlation(white)) < 0.05
-    assert neighbour_correlation(correlated) > 0.4
+    assert abs(neighbor_correlation(white)) < 0.05
+    assert neighbor_correlation(correlated) > 0.4
     assert high_share(white) == pytest.approx(0.75, abs=0.05)  # flat: the band is three quarters of the plane
     assert high_share(high) > 0.9
 
 
-def test_colour_noise_spares_the_luma(photograph, renderings):
+def test_color_noise_spares_the_luma(photograph, renderings):
     def luma_share(kind):
         noise = residual(photograph, renderings[kind, 3][0])
         return luma(noise).std() / noise.std()
@@ -318,16 +318,16 @@ def test_multiplicative_noise_follows_the_signal(photograph, renderings):
     assert noise[bright].std() > 2.5 * noise[dark].std()
 
 
-def test_quantisations_leave_few_values(photograph, renderings):
+def test_quantizations_leave_few_values(photograph, renderings):
     values = [len(np.unique(renderings[7, level][0])) for level in LEVELS]
-    colours = [len(np.unique(renderings[22, level][0].reshape(-1, 3), axis=0)) for level in LEVELS]
+    colors = [len(np.unique(renderings[22, level][0].reshape(-1, 3), axis=0)) for level in LEVELS]
     assert values == sorted(values, reverse=True)
     assert values[0] < 20
     assert values[4] <= 5
-    assert colours == sorted(colours, reverse=True)
-    assert colours[0] <= 256
-    assert colours[4] < 32
-    # Dithering is what tells the two apart: a palette colour averages out to the original's.
+    assert colors == sorted(colors, reverse=True)
+    assert colors[0] <= 256
+    assert colors[4] < 32
+    # Dithering is what tells the two apart: a palette color averages out to the original's.
     means = [np.abs(cv2.blur(residual(photograph, renderings[kind, 5][0]), (9, 9))).mean() for kind in (7, 22)]
     assert means[1] < 0.7 * means[0]
 
@@ -367,8 +367,8 @@ def test_pattern_noise_moves_what_is_there(photograph, renderings):
     picture = renderings[14, 3][0]
     moved = np.any(picture != photograph, axis=-1)
     assert moved.mean() < 0.15
-    known = {tuple(colour) for colour in photograph.reshape(-1, 3)}
-    assert {tuple(colour) for colour in picture[moved]} <= known
+    known = {tuple(color) for color in photograph.reshape(-1, 3)}
+    assert {tuple(color) for color in picture[moved]} <= known
 
 
 def test_blockwise_distortion_fills_blocks(photograph, renderings):
@@ -379,19 +379,19 @@ def test_blockwise_distortion_fills_blocks(photograph, renderings):
 
 
 def test_mean_shift_and_contrast_keep_the_rest():
-    grey = np.random.default_rng(0).normal(128, 15, (96, 96, 3)).round().astype(np.uint8)
-    shift = residual(grey, distort(grey, 16, 4, seed=0))
+    gray = np.random.default_rng(0).normal(128, 15, (96, 96, 3)).round().astype(np.uint8)
+    shift = residual(gray, distort(gray, 16, 4, seed=0))
     assert abs(shift.mean()) == pytest.approx(36)
     assert shift.std() == 0
     for level in LEVELS:
-        assert distort(grey, 17, level, seed=0).mean() == pytest.approx(grey.mean(), abs=1)
+        assert distort(gray, 17, level, seed=0).mean() == pytest.approx(gray.mean(), abs=1)
 
 
 def test_saturation_change_keeps_the_luma(photograph, renderings):
     for level in LEVELS:
         picture = renderings[18, level][0]
         assert np.abs(luma(picture) - luma(photograph)).max() < 2
-    assert np.ptp(picture, axis=-1).max() == 0  # level 5 has no colour left
+    assert np.ptp(picture, axis=-1).max() == 0  # level 5 has no color left
 
 
 def test_comfort_noise_keeps_the_amount_of_texture(photograph, renderings):

@@ -12,13 +12,13 @@ from lml_iqa.transforms.distortions.compression import Jpeg2000, compressed_nois
 from lml_iqa.transforms.distortions.denoising import Denoising
 from lml_iqa.transforms.distortions.local import BlockShifts, MeanShift, PatternNoise
 from lml_iqa.transforms.distortions.noise import (
-    ColourNoise,
+    ColorNoise,
     ComfortNoise,
     HighFrequencyNoise,
     MaskedNoise,
     MultiplicativeNoise,
 )
-from lml_iqa.transforms.distortions.quantisation import DitheredPalette, QuantisationNoise
+from lml_iqa.transforms.distortions.quantization import DitheredPalette, QuantizationNoise
 from lml_iqa.transforms.distortions.sampling import SparseSampling
 from lml_iqa.transforms.distortions.transmission import Jpeg2000Errors, JpegErrors
 
@@ -66,12 +66,12 @@ class Distortion:
 
 
 def _gaussian_noise(std: float) -> A.GaussNoise:
-    """White noise of ``std`` grey levels."""
+    """White noise of ``std`` gray levels."""
     return A.GaussNoise(std_range=(std / 255, std / 255), p=1)
 
 
 def _correlated_noise(std: float) -> A.GaussNoise:
-    """White noise of ``std`` grey levels at half the resolution, enlarged to the image's."""
+    """White noise of ``std`` gray levels at half the resolution, enlarged to the image's."""
     return A.GaussNoise(std_range=(std / 255, std / 255), noise_scale_factor=0.5, p=1)
 
 
@@ -92,7 +92,7 @@ def _contrast_change(change: float) -> A.RandomBrightnessContrast:
 
 
 def _saturation_change(kept: float) -> A.ColorJitter:
-    """Blend with the grey version, of which ``kept`` is the share of colour that stays."""
+    """Blend with the gray version, of which ``kept`` is the share of color that stays."""
     return A.ColorJitter(brightness=(1, 1), contrast=(1, 1), saturation=(kept, kept), hue=(0, 0), p=1)
 
 
@@ -104,12 +104,12 @@ def _chromatic_aberration(distortion: float) -> A.ChromaticAberration:
 
 _ALL = (
     Distortion(1, "additive_gaussian_noise", _gaussian_noise, Reach(6.3, 24.6, 0.5, 250)),
-    Distortion(2, "colour_component_noise", ColourNoise, Reach(4.1, 17, 0.5, 250)),
+    Distortion(2, "color_component_noise", ColorNoise, Reach(4.1, 17, 0.5, 250)),
     Distortion(3, "spatially_correlated_noise", _correlated_noise, Reach(10.2, 39, 0.5, 250)),
     Distortion(4, "masked_noise", MaskedNoise, Reach(5.7, 24.6, 0.5, 250)),
     Distortion(5, "high_frequency_noise", HighFrequencyNoise, Reach(5.8, 24, 0.5, 250)),
     Distortion(6, "impulse_noise", _impulse_noise, Reach(0.0015, 0.024, 0.0001, 1)),
-    Distortion(7, "quantisation_noise", QuantisationNoise, Reach(20, 80, 2, 250)),
+    Distortion(7, "quantization_noise", QuantizationNoise, Reach(20, 80, 2, 250)),
     Distortion(8, "gaussian_blur", _gaussian_blur, Reach(0.62, 4.8, 0.3, 40)),
     Distortion(9, "image_denoising", Denoising, Reach(7.6, 100, 1, 1000)),
     Distortion(10, "jpeg_compression", jpeg, Reach(0.63, 27, 0.02, 50)),
@@ -123,11 +123,11 @@ _ALL = (
     Distortion(16, "mean_shift", MeanShift, (8, 14, 24, 36, 52)),
     # Less and more contrast in turn: people prefer a little more to the original.
     Distortion(17, "contrast_change", _contrast_change, (-0.2, 0.2, -0.4, 0.4, -0.6)),
-    Distortion(18, "colour_saturation_change", _saturation_change, (0.5, 0.35, 0.2, 0.1, 0.0)),
+    Distortion(18, "color_saturation_change", _saturation_change, (0.5, 0.35, 0.2, 0.1, 0.0)),
     Distortion(19, "multiplicative_gaussian_noise", MultiplicativeNoise, Reach(0.045, 0.19, 0.002, 10)),
     Distortion(20, "comfort_noise", ComfortNoise, Reach(18, 200, 1, 500)),
     Distortion(21, "lossy_compression_of_noisy_image", compressed_noise, Reach(5, 47, 0.5, 250)),
-    Distortion(22, "colour_quantisation_with_dither", DitheredPalette, Reach(2.4, 38, 1, 128)),
+    Distortion(22, "color_quantization_with_dither", DitheredPalette, Reach(2.4, 38, 1, 128)),
     Distortion(23, "chromatic_aberration", _chromatic_aberration, Reach(0.011, 0.116, 0.0002, 1)),
     Distortion(24, "sparse_sampling_and_reconstruction", SparseSampling, Reach(0.25, 24, 0.001, 3000)),
 )

@@ -16,8 +16,8 @@ def jpeg(scale: float) -> A.ImageCompression:
     """JPEG (type 10).
 
     Args:
-        scale: Factor on the standard quantisation tables, 0.02 .. 50; unlike the quality, it is in proportion to the
-            quantisation step.
+        scale: Factor on the standard quantization tables, 0.02 .. 50; unlike the quality, it is in proportion to the
+            quantization step.
 
     Returns:
         The transform. libjpeg knows a hundred factors; the nearest is used.
@@ -31,7 +31,7 @@ def compressed_noise(severity: float) -> A.Compose:
     """Lossy compression of a noisy image (type 21).
 
     Args:
-        severity: Standard deviation of the Gaussian noise in grey levels. The quantisation follows it, as a sensible
+        severity: Standard deviation of the Gaussian noise in gray levels. The quantization follows it, as a sensible
             coder's would: its mid-band step (about 40 at scale 1) is four standard deviations, and most of the noise is
             coded away.
     """
@@ -41,7 +41,7 @@ def compressed_noise(severity: float) -> A.Compose:
 class Jpeg2000(Degradation):
     """JPEG 2000 by OpenJPEG (type 11).
 
-    ``severity`` is the root-mean-square error in grey levels that the coder is asked for.
+    ``severity`` is the root-mean-square error in gray levels that the coder is asked for.
     """
 
     def degrade(self, image: Image) -> Image:

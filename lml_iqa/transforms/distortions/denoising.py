@@ -43,7 +43,7 @@ class Denoising(Degradation):
     """What a denoiser leaves of a noisy image: detail lost, the noise not quite (type 9).
 
     Gaussian noise is added, then removed by hard thresholding of the block DCT on two grids half a block apart, whose
-    results are averaged. ``severity`` is the standard deviation of the noise in grey levels.
+    results are averaged. ``severity`` is the standard deviation of the noise in gray levels.
     """
 
     THRESHOLD = 3.5

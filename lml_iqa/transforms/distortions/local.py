@@ -38,7 +38,7 @@ class PatternNoise(Degradation):
 class BlockShifts(Degradation):
     """Local block-wise distortions of different intensity (type 15).
 
-    ``severity`` is the size of the colour shift that a block takes, root mean square over its channels, in grey levels.
+    ``severity`` is the size of the color shift that a block takes, root mean square over its channels, in gray levels.
     The number of 32 x 32 blocks falls with its square, from 64 at 32 to 4 at 128 in a photograph of 512 x 384, so that
     the distortion keeps its energy: few glaring blocks or many faint ones.
     """
@@ -46,7 +46,7 @@ class BlockShifts(Degradation):
     BLOCK = 32
 
     def degrade(self, image: Image) -> Image:
-        """Add a random colour to random cells of a randomly placed grid."""
+        """Add a random color to random cells of a randomly placed grid."""
         height, width = image.shape[:2]
         rows, columns = height // self.BLOCK, width // self.BLOCK
         top, left = self.random_generator.integers(0, [height % self.BLOCK, width % self.BLOCK], endpoint=True)
@@ -56,18 +56,18 @@ class BlockShifts(Degradation):
         for cell in self.random_generator.permutation(rows * columns)[:count]:
             y, x = top + cell // columns * self.BLOCK, left + cell % columns * self.BLOCK
             block = result[y : y + self.BLOCK, x : x + self.BLOCK]
-            colour = self.random_generator.standard_normal(3)
-            colour *= self.severity / np.sqrt(np.mean(colour**2))
+            color = self.random_generator.standard_normal(3)
+            color *= self.severity / np.sqrt(np.mean(color**2))
             # Against the block's own brightness, or black would hide a shift to darker.
-            colour *= -1 if colour.sum() * (block.mean() - 128) > 0 else 1
-            block[:] = to_uint8(block + colour)
+            color *= -1 if color.sum() * (block.mean() - 128) > 0 else 1
+            block[:] = to_uint8(block + color)
         return result
 
 
 class MeanShift(Degradation):
     """Every value moved by the same amount, up or down by chance (type 16).
 
-    ``severity`` is the amount in grey levels.
+    ``severity`` is the amount in gray levels.
     """
 
     def degrade(self, image: Image) -> Image:

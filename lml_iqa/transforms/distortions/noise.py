@@ -10,10 +10,10 @@ from lml_iqa.transforms.distortions.base import Degradation, Image, to_uint8
 from lml_iqa.transforms.distortions.wavelet import decompose, recompose
 
 
-class ColourNoise(Degradation):
-    """Gaussian noise that is stronger in the colour components than in the luminance (type 2).
+class ColorNoise(Degradation):
+    """Gaussian noise that is stronger in the color components than in the luminance (type 2).
 
-    ``severity`` is the standard deviation in Cb and Cr, in grey levels; the luma gets a third of it.
+    ``severity`` is the standard deviation in Cb and Cr, in gray levels; the luma gets a third of it.
     """
 
     LUMA_SHARE = 1 / 3
@@ -31,7 +31,7 @@ class MaskedNoise(Degradation):
     """Gaussian noise that hides where the image is busy (type 4).
 
     Its local strength follows the local contrast, so that the image masks it. ``severity`` is the root mean square of
-    the noise over the whole image, in grey levels.
+    the noise over the whole image, in gray levels.
     """
 
     WINDOW = (7, 7)
@@ -50,7 +50,7 @@ class MaskedNoise(Degradation):
 class HighFrequencyNoise(Degradation):
     """Gaussian noise without its low frequencies (type 5).
 
-    ``severity`` is its standard deviation in grey levels.
+    ``severity`` is its standard deviation in gray levels.
     """
 
     CUT = 0.8
@@ -77,8 +77,8 @@ class MultiplicativeNoise(Degradation):
 class ComfortNoise(Degradation):
     """Fine texture replaced by noise of the same spectrum, as a coder does that sends no texture (type 20).
 
-    Wavelet coefficients that weigh less than ``severity``, in grey levels, keep their magnitude and draw a new sign.
-    The three channels share the signs, so that the noise has the colours of the texture.
+    Wavelet coefficients that weigh less than ``severity``, in gray levels, keep their magnitude and draw a new sign.
+    The three channels share the signs, so that the noise has the colors of the texture.
     """
 
     LEVELS = 4

@@ -23,9 +23,9 @@ def distort(image: NDArray[np.uint8], kind: int, level: int, seed: int) -> NDArr
 
     For the types whose ``psnr_defined`` is true, the severity is sought on this image until the PSNR lies within
     :data:`TOLERANCE` of ``LEVEL_PSNR[level - 1]``. Where the type cannot get there (a blur of a nearly flat image, JPEG
-    already at quality 1, a number of colours that is a whole number) the nearest PSNR met in at most :data:`TRIALS`
+    already at quality 1, a number of colors that is a whole number) the nearest PSNR met in at most :data:`TRIALS`
     renderings is what comes back; compare :func:`psnr` with the target where it matters. Types 14 to 18 have the fixed
-    severities of ``DISTORTIONS[kind].severity``. A colour saturation change (18) leaves a grey image as it is.
+    severities of ``DISTORTIONS[kind].severity``. A color saturation change (18) leaves a gray image as it is.
 
     The result depends on the arguments alone: not on any global random state, nor on the process. Types 7, 8, 10, 11,
     17, 18, 22 and 23 have nothing random, so that ``seed`` is without effect there.

@@ -22,7 +22,7 @@ class JpegErrors(Degradation):
 
     A good JPEG with a restart marker after every few blocks is encoded; in some of the intervals between two markers
     one byte is changed. Decoding goes astray there and recovers at the next marker. ``severity`` is the
-    root-mean-square error in grey levels: intervals are hit in random order, but for those that would exceed it.
+    root-mean-square error in gray levels: intervals are hit in random order, but for those that would exceed it.
     """
 
     QUALITY = 92
@@ -32,7 +32,7 @@ class JpegErrors(Degradation):
     def degrade(self, image: Image) -> Image:
         """Decode the stream whole and damaged everywhere; take each interval from the one or the other."""
         # cv2, because older versions of Pillow cannot write the markers. Without chroma subsampling a damaged interval
-        # does not bleed into its neighbours.
+        # does not bleed into its neighbors.
         options = [
             cv2.IMWRITE_JPEG_QUALITY,
             self.QUALITY,

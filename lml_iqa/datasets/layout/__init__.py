@@ -1,0 +1,1 @@
+"""Files of a data set on disk, found however its label file spells them."""

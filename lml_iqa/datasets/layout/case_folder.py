@@ -1,0 +1,123 @@
+"""A folder whose files are found however a label file spells them."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from lml_iqa.datasets.readers.text import from_windows, is_utf8
+from lml_iqa.errors import DatasetError
+from lml_iqa.utils.files import printable
+
+
+def entries_of(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries of a folder, sorted by name; empty where there is no folder, or one that cannot be read."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def spelling_key(name: str) -> str:
+    """Equal for names that differ only by letter case or Unicode composition (macOS writes ``é`` as two characters)."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+class CaseFolder:
+    """A folder whose files are found without regard to letter case and Unicode composition.
+
+    Archives unpacked on different systems disagree with their label lists about the case of names (``I01.BMP``,
+    ``i01.bmp``). Each folder is listed once.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listings: dict[str, dict[str, list[str]]] = {}
+        self._folders = {"."}  # all folders met, as POSIX paths relative to root
+
+    def find(self, name: str) -> str | None:
+        """POSIX path relative to ``root`` of a file or folder, spelled as on disk; None where there is none.
+
+        Raises:
+            DatasetError: Several entries differ only by spelling and none is spelled as ``name``, or ``..`` follows a
+                linked folder.
+        """
+        parts: list[str] = []
+        for part in name.split("/"):
+            actual = "/".join(parts) or "."
+            if part in {"", "."}:
+                continue
+            if part == ".." and parts and parts[-1] != "..":
+                if actual not in self._folders:
+                    return None
+                if (self.root / actual).is_symlink():
+                    raise DatasetError(
+                        f"{printable(name)!r} leaves the linked folder {self.root / actual} by '..'; "
+                        "write the path without '..'"
+                    )
+                parts.pop()
+                continue
+            if part == "..":
+                parts.append(part)
+                continue
+            spellings = self._listing(actual).get(spelling_key(part), [])
+            if part in spellings or len(spellings) == 1:
+                parts.append(part if part in spellings else spellings[0])
+            elif not spellings:
+                return None
+            else:
+                # Composed and decomposed letters look alike: show their codes.
+                alike = len({unicodedata.normalize("NFC", spelling) for spelling in spellings}) < len(spellings)
+                shown = f"[{', '.join((ascii if alike else repr)(spelling) for spelling in sorted(spellings))}]"
+                raise DatasetError(
+                    f"{name!r} could be any of {shown} in {self.root / actual}; "
+                    "rename the file that is meant exactly as listed"
+                )
+        return "/".join(parts) or "."
+
+    def find_file(self, name: str) -> str | None:
+        """As :meth:`find`, but None for a folder.
+
+        Where there is no file of that name, it is looked for without spaces at the ends, with backslashes as
+        separators, and, if it is not UTF-8, in Windows-1252.
+        """
+        for spelling in _spellings(name):
+            found = self.find(spelling)
+            if found is not None and found not in self._folders:
+                return found
+        return None
+
+    def _listing(self, directory: str) -> dict[str, list[str]]:
+        if directory not in self._listings:
+            entries: dict[str, list[str]] = {}
+            for entry in entries_of(self.root / directory):
+                entries.setdefault(spelling_key(entry.name), []).append(entry.name)
+                if _is_folder(entry):
+                    self._folders.add(entry.name if directory == "." else f"{directory}/{entry.name}")
+            self._listings[directory] = entries
+        return self._listings[directory]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    plain = name.strip()
+    if plain != name:
+        yield plain
+    if "\\" in plain:
+        yield plain.replace("\\", "/")
+    if not is_utf8(plain) and is_utf8(from_windows(plain)):
+        yield from _spellings(from_windows(plain))

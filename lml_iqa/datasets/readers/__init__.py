@@ -1,0 +1,1 @@
+"""Readers of label files: CSV, text, Excel workbooks and MATLAB files."""

@@ -1,0 +1,137 @@
+"""The same training on several splits, in folders of their own, whatever the logger."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from lml_iqa.cli import resolve
+from lml_iqa.experiments.markup import to_json
+from lml_iqa.experiments.runs import Run
+from lml_iqa.utils.files import write_text
+
+_BY_VERSION = {"CSVLogger", "TensorBoardLogger"}
+
+
+class OptionsError(Exception):
+    """What was asked for cannot be done as asked; says what to change."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Runs that differ in their split only.
+
+    Attributes:
+        out: Folder that holds a folder a run.
+        arguments: The subcommand of ``lml-iqa`` with its options.
+        logger: ``trainer.logger`` as it was resolved from them.
+        identity: Random text that belongs to the folder: two tables on one wandb project have no run id in common.
+    """
+
+    out: Path
+    arguments: tuple[str, ...]
+    logger: Any
+    identity: str
+
+    @classmethod
+    def start(cls, out: Path, command: str, options: Sequence[str]) -> Series:
+        """Check the options, and note in ``options.json`` what the runs of the folder are made with.
+
+        Args:
+            out: Folder of the runs.
+            command: ``fit`` or ``test``.
+            options: Its options.
+
+        Raises:
+            OptionsError: Runs made otherwise lie there: they do not belong into one table.
+            SystemExit: An option is wrong; what, is printed.
+        """
+        config = resolve([command, *options])
+        return cls(out, (command, *options), config["trainer"]["logger"], remember(out, config))
+
+    def run(self, split: int) -> Run:
+        """The training of a split with its test: the split's number seeds the split and everything else."""
+        seeds = (f"--seed_everything={split}", f"--data.split_seed={split}")
+        return self.named(f"split{split}", *seeds, "--test_after_fit=true")
+
+    def named(self, name: str, *more: str, result: str = "metrics.json") -> Run:
+        """A run with further options."""
+        loggers = json.dumps(_place(self.logger, self.out / name, f"{self.identity}-{name}"))
+        return Run(name, self.out, (*self.arguments, *more, f"--trainer.logger={loggers}"), result)
+
+
+def remember(out: Path, options: Mapping[str, Any]) -> str:
+    """Note in ``options.json`` what the runs of a folder are made with.
+
+    Returns:
+        Random text that stays with the folder.
+
+    Raises:
+        OptionsError: Runs made otherwise lie there: they do not belong into one table.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    note = out / "options.json"
+    with FileLock(out / ".options.lock"):
+        if not note.exists():
+            content = {"identity": secrets.token_hex(4), "options": options}
+            write_text(note, to_json(content))
+        before = json.loads(note.read_text(encoding="utf-8"))
+    changes = _changes(before["options"], json.loads(to_json(options)))
+    if changes:
+        raise OptionsError(
+            f"{out} holds runs made otherwise: {'; '.join(changes)}. Give another --out, or the options of before"
+        )
+    identity: str = before["identity"]
+    return identity
+
+
+def _changes(before: Any, now: Any) -> list[str]:
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    pairs = {name: (old.get(name, "not given"), new.get(name, "not given")) for name in sorted(old.keys() | new.keys())}
+    return [f"{name} was {then}, now {now}" for name, (then, now) in pairs.items() if then != now]
+
+
+def _leaves(options: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(options, dict):
+        for key, value in options.items():
+            yield from _leaves(value, f"{name}.{key}".removeprefix("."))
+    else:
+        yield name, options
+
+
+def _place(given: Any, folder: Path, identity: str) -> list[dict[str, Any]]:
+    """The loggers of a run, told to write below its folder.
+
+    Args:
+        given: ``trainer.logger``: nothing, or a class with its arguments, or several.
+        folder: The run's.
+        identity: The run's name wherever runs of other tables are kept too.
+
+    Raises:
+        OptionsError: A logger that we do not know how to place.
+    """
+    loggers: list[dict[str, Any]] = given if isinstance(given, list) else [given]
+    if not isinstance(given, (list, dict)):
+        loggers = [{"class_path": "CSVLogger"}]
+    placed = []
+    for logger in loggers:
+        arguments = dict(logger.get("init_args", {}))
+        kind = logger["class_path"].rpartition(".")[2]
+        if kind in _BY_VERSION:
+            arguments.update(save_dir=str(folder.parent), name="", version=folder.name)
+        elif kind == "WandbLogger":
+            folder.mkdir(parents=True, exist_ok=True)  # wandb takes a temporary folder where this one is not there
+            name = f"{arguments.get('name') or folder.parent.name} {folder.name}"
+            arguments.update(save_dir=str(folder), version=identity, name=name, resume="allow")
+        else:
+            raise OptionsError(
+                f"trainer.logger: {kind} cannot be placed; use CSVLogger, TensorBoardLogger or WandbLogger"
+            )
+        placed.append({**logger, "init_args": arguments})
+    return placed
