@@ -1,4 +1,4 @@
-"""What the README shows works, and what it and the benchmarks name exists."""
+"""What README and documentation show works, and what they and the benchmarks name exists."""
 
 import inspect
 import json
@@ -23,13 +23,16 @@ from lml_iqa.experiments.cross import _data_option
 from lml_iqa.main import main
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "benchmarks/README.md", "benchmarks/scale.md"]
-MADE_BY_THE_READER = {"mine.yaml", "config.yaml", "holiday.py"}
+PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*PAGES, "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/scale.md"]
+LINKED = [*DOCUMENTS, "CHANGELOG.md", "configs/README.md"]
+MADE_BY_THE_READER = {"mine.yaml", "config.yaml", "holiday.py", "train_on_ray.py"}
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language, documents=PAGES):
+    """Code blocks of a language: those of the README first, then those of the documentation."""
+    text = "".join((ROOT / document).read_text(encoding="utf-8") for document in documents)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def spans(document):
@@ -61,7 +64,8 @@ def test_commands_are_found():
     """Guards the tests of every command: they would pass on nothing."""
     programs = [param.values[0][1] for param in COMMANDS]
     assert {"fit", "test", "predict", "protocol", "data", "benchmarks/ablation/run.py"} <= set(programs)
-    assert len(COMMANDS) >= 30
+    assert len(COMMANDS) >= 50
+    assert sum(bool(commands(page)) for page in PAGES) >= 10
 
 
 def parse_as_fit(subcommand, arguments, folder, capsys):
@@ -111,26 +115,49 @@ def test_every_command_parses(words, tmp_path, monkeypatch, capsys):
 def named_paths(document):
     """Files and folders of the repository that a document names in code."""
     code = [*spans(document)[0], *(" ".join(words) for words in commands(document))]
-    found = set(re.findall(r"(?<![\w/.-])(?:configs|benchmarks|lml_iqa|tests|notebooks)/[\w./-]*\w", "\n".join(code)))
+    found = set(
+        re.findall(r"(?<![\w/.-])(?:configs|benchmarks|docs|lml_iqa|tests|notebooks)/[\w./-]*\w", "\n".join(code))
+    )
     found |= set(re.findall(r"(?<![\w/.*-])[\w/]+\.(?:yaml|py|sbatch)\b", "\n".join(code)))
     return {name for name in found - MADE_BY_THE_READER if not name.startswith(("runs/", "OUT"))}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+def includes(document):
+    """The document that a page of the documentation consists of, if it does."""
+    return re.findall(r"\A```\{include\} (\S+)\n```\n\Z", (ROOT / document).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_pages_that_include_a_document_find_it(document):
+    assert all((ROOT / document).parent.joinpath(path).is_file() for path in includes(document))
+
+
+def test_paths_and_links_are_found():
+    """Guards the tests of every path and link: they would pass on nothing."""
+    for document in set(DOCUMENTS) - {"CONTRIBUTING.md"} - {page for page in PAGES if page.startswith("docs/")}:
+        assert named_paths(document), document
+    assert sum(bool(named_paths(page)) for page in PAGES) >= 10
+    written = {document for document in LINKED if not includes(document)}
+    assert {document for document in written if not links(document)} <= {"CHANGELOG.md", "docs/reference.md"}
+
+
+def links(document):
+    """Links of a document to files and headings of the repository."""
+    return re.findall(r"\]\((?!http)([^)\s#]*)#?([^)\s]*)\)", spans(document)[1])
+
+
+@pytest.mark.parametrize("document", LINKED)
 def test_every_path_exists(document):
     """From the root, beside the document, or in the folder that the text is about."""
     folders = [ROOT, (ROOT / document).parent, *(ROOT / name for name in ("configs", "benchmarks/ablation", "tests"))]
     tests = {path.name for path in (ROOT / "tests").rglob("*.py")}
-    named = named_paths(document)
-    assert named
-    assert not [name for name in named - tests if not any((folder / name).exists() for folder in folders)]
+    named = named_paths(document) - tests
+    assert not [name for name in named if not any((folder / name).exists() for folder in folders)]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", LINKED)
 def test_every_link_leads_somewhere(document):
-    links = re.findall(r"\]\((?!http)([^)\s#]*)#?([^)\s]*)\)", spans(document)[1])
-    assert links
-    for path, heading in links:
+    for path, heading in links(document):
         target = (ROOT / document).parent / path if path else ROOT / document
         assert target.exists(), path
         if heading:
@@ -183,14 +210,15 @@ def test_guarantees_name_tests_that_check_their_tolerance():
 
 
 def test_extras_exist():
-    extras = set(re.findall(r'pip install -e "\.\[(\w+)\]"', README))
-    assert extras == {"quickstart", "test", "litdata", "heif", "jxl"}
+    texts = "".join((ROOT / document).read_text(encoding="utf-8") for document in LINKED)
+    extras = {name for names in re.findall(r'pip install -e "\.\[([\w,]+)\]"', texts) for name in names.split(",")}
+    assert extras == {"quickstart", "test", "litdata", "heif", "jxl", "ray", "docs", "dev"}
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert all(f"\n{extra} = [" in pyproject for extra in extras)
 
 
 def test_the_two_commands_are_those_that_ci_runs():
-    first, second = blocks("bash")[:2]
+    first, second = blocks("bash", ["README.md"])[:2]
     assert first.strip() == 'pip install -e ".[quickstart]" && lml-iqa fit --config configs/quickstart.yaml'
     assert second.strip() == 'pip install -e ".[test]" && pytest'
     assert "block 1" in (ROOT / ".ci" / "run").read_text()
