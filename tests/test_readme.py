@@ -119,7 +119,7 @@ def named_paths(document):
         re.findall(r"(?<![\w/.-])(?:configs|benchmarks|docs|lml_iqa|tests|notebooks)/[\w./-]*\w", "\n".join(code))
     )
     found |= set(re.findall(r"(?<![\w/.*-])[\w/]+\.(?:yaml|py|sbatch)\b", "\n".join(code)))
-    return {name for name in found - MADE_BY_THE_READER if not name.startswith(("runs/", "OUT"))}
+    return {name for name in found - MADE_BY_THE_READER if not name.startswith(("runs/", "OUT", "docs/_build"))}
 
 
 def includes(document):

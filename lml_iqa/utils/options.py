@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, get_args
 
 
@@ -30,7 +31,7 @@ def check_range(name: str, value: float, low: float, high: float = math.inf, *, 
     Raises:
         ValueError: Names the option, the value and the range.
     """
-    if math.isfinite(value) and low <= value <= high and not (open_low and value == low):
+    if isinstance(value, Real) and math.isfinite(value) and low <= value <= high and not (open_low and value == low):
         return
     least = f"above {low:g}" if open_low else f"at least {low:g}"
     raise ValueError(f"{name} must be {least}{f' and at most {high:g}' if high < math.inf else ''}, not {value}")

@@ -327,9 +327,3 @@ def test_the_program(tid2013):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"TID2013 in {tid2013}"
     assert done.stdout.splitlines()[-1].endswith(f"lml-iqa fit --config configs/tid2013.yaml --data.root {tid2013}")
-
-
-def test_help_mentions_the_doctor(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        main(["--help"])
-    assert "lml-iqa data" in capsys.readouterr().out

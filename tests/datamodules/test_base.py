@@ -190,7 +190,7 @@ def test_the_legacy_options(data):
 
 @pytest.mark.parametrize("option", ["validate_on", "eval_positions"])
 def test_unknown_choices_are_refused(data, option):
-    with pytest.raises(ValueError, match=rf"data\.{option} must be one of .*, not dice"):
+    with pytest.raises(ValueError, match=rf"data\.{option} must be one of .*, not 'dice'"):
         data(**{option: "dice"})
 
 

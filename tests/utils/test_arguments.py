@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from lml_iqa.main import main
 from lml_iqa.utils.arguments import expand_home, whole_number
 
-CONFIG = Path(__file__).parents[1] / "configs" / "biq2021.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "biq2021.yaml"
 
 
 def resolve(capsys, *more):

@@ -11,7 +11,7 @@ import yaml
 
 from lml_iqa.main import main
 
-CONFIG = Path(__file__).parents[1] / "configs" / "biq2021.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "biq2021.yaml"
 TINY = [
     "--model.backbone=test_vit",
     "--model.pretrained=false",
