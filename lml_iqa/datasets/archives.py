@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from lml_iqa.datasets.download import Archive
 
-_MIRROR = "https://huggingface.co/datasets/chaofengc/IQA-PyTorch-Datasets/resolve"
+_MIRROR = "chaofengc/IQA-PyTorch-Datasets"
 
 
 def _mirrored(revision: str, name: str, sha256: str, size: int) -> tuple[Archive, ...]:
-    return (Archive(f"{_MIRROR}/{revision}/{name}", f"sha256:{sha256}", size),)
+    return (Archive(_MIRROR, revision, name, sha256, size),)
 
 
 CSIQ = _mirrored(

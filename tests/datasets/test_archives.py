@@ -21,8 +21,8 @@ def test_archives_are_pinned_and_verifiable(benchmark):
         assert "https://" in benchmark.access
     else:
         (archive,) = benchmark.archives
-        assert re.fullmatch(r"https://[^ ]+/resolve/[0-9a-f]{40}/\w+\.tgz", archive.url)
-        assert re.fullmatch(r"sha256:[0-9a-f]{64}", archive.checksum)
+        assert re.fullmatch(r"https://[^ ]+/datasets/[\w/-]+/resolve/[0-9a-f]{40}/\w+\.tgz", archive.url)
+        assert re.fullmatch(r"[0-9a-f]{64}", archive.sha256)
         assert archive.size > 10**8
 
 
@@ -37,9 +37,9 @@ def served(tmp_path, monkeypatch):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=packed.parent)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/tid2013.tgz"
-        checksum = f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}"
-        monkeypatch.setattr(TID2013, "archives", (Archive(url, checksum, packed.stat().st_size),))
+        monkeypatch.setattr(Archive, "url", f"http://127.0.0.1:{server.server_port}/tid2013.tgz")
+        checksum = hashlib.sha256(packed.read_bytes()).hexdigest()
+        monkeypatch.setattr(TID2013, "archives", (Archive("", "", "tid2013.tgz", checksum, packed.stat().st_size),))
         yield packed
         server.shutdown()
 
@@ -59,7 +59,7 @@ def test_download_and_train(served, tmp_path):
 
 def test_a_corrupted_download_stops_the_run(served, tmp_path):
     served.write_bytes(served.read_bytes()[:-1] + b"x")
-    with pytest.raises(SystemExit, match=r"tid2013\.tgz: the checksum is .* the file was removed; run again"):
+    with pytest.raises(SystemExit, match=r"tid2013\.tgz: the SHA-256 is .* the file was removed; run again"):
         main(
             ["fit", "--data=TID2013DataModule", f"--data.root={tmp_path / 'data'}", "--data.download=true"]
             + ["--model.backbone=test_vit", "--model.pretrained=false", "--model.decoder_heads=4"]
