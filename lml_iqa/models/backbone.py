@@ -177,6 +177,7 @@ def create_backbone(
     stages: int = 4,
     drop_path: float = 0.0,
     img_size: int | None = None,
+    train_batch_norm: bool = False,
 ) -> Backbone:
     """Build an encoder by its timm name.
 
@@ -187,6 +188,7 @@ def create_backbone(
         stages: How many last stages a feature network joins.
         drop_path: Stochastic depth of the network, 0..1.
         img_size: Side of the crops in pixels, for networks that are built for one size.
+        train_batch_norm: Whether batch normalization in training mode uses the statistics of all processes' crops.
 
     Raises:
         ValueError: timm has no such model, or it does not take these options.
@@ -204,7 +206,7 @@ def create_backbone(
     patch = max(to_2tuple(getattr(getattr(network, "patch_embed", None), "patch_size", 1)))
     if img_size is not None and img_size % patch:  # timm would cut off the border
         raise ValueError(f"model.img_size: {img_size} is not a multiple of the {patch}-pixel patches of {name}")
-    span_processes(network)
+    span_processes(network, train_batch_norm=train_batch_norm)
     if plain:
         return ViTBackbone(network, tap_attention=tap_attention)
     if tap_attention:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ class GlobalBatchNorm(nn.Module):
     """Batch normalization with the statistics of all processes; alone, what it takes the place of.
 
     torch's SyncBatchNorm runs on GPUs only, and ``Trainer(sync_batchnorm=True)``, which switches it on, drops the
-    activations that timm keeps in its layers. It leaves this class alone, which is no BatchNorm of torch's.
+    activations that timm keeps in its layers.
 
     Args:
         norm: torch's or timm's layer, whose parameters, statistics and activation are taken over.
@@ -91,14 +90,17 @@ class GlobalDropPath(DropPath):  # type: ignore[misc]
         return x * draws[rank * len(x) : (rank + 1) * len(x)]
 
 
-def span_processes(network: nn.Module) -> None:
-    """Put the layers above in the place of torch's and timm's, with the same parameters and state-dict keys."""
-    _replace(network, _BatchNorm, GlobalBatchNorm)
-    _replace(network, DropPath, lambda layer: GlobalDropPath(layer.drop_prob, layer.scale_by_keep))
+def span_processes(network: nn.Module, *, train_batch_norm: bool) -> None:
+    """Put the layers above in the place of torch's and timm's, with the same parameters and state-dict keys.
 
-
-def _replace(network: nn.Module, kind: type[nn.Module], make: Callable[[Any], nn.Module]) -> None:
+    Args:
+        network: Changed in place, where it acts on the batch as a whole: stochastic depth with a rate above 0, and
+            batch normalization.
+        train_batch_norm: Whether batch normalization uses the statistics of each batch; if not, it stays as it is.
+    """
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, kind):
-                setattr(module, name, make(child))
+            if train_batch_norm and isinstance(child, _BatchNorm):
+                setattr(module, name, GlobalBatchNorm(child))
+            elif isinstance(child, DropPath) and child.drop_prob:
+                setattr(module, name, GlobalDropPath(child.drop_prob, child.scale_by_keep))

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lml_iqa.models.backbone import Backbone, Encoding, create_backbone
-from lml_iqa.models.global_batch import GlobalBatchNorm
 from lml_iqa.models.panel_decoder import PanelDecoder
 from lml_iqa.models.pixels import to_pixels
 from lml_iqa.models.saliency import Saliency, control_saliency, joint_saliency
@@ -90,6 +90,7 @@ class LMLNetwork(nn.Module):
             stages=stages,
             drop_path=drop_path,
             img_size=img_size,
+            train_batch_norm=train_batch_norm,
         )
         self.saliency: Saliency = saliency
         self.freeze_backbone = freeze_backbone
@@ -111,7 +112,7 @@ class LMLNetwork(nn.Module):
             self.backbone.eval()
         elif not self.train_batch_norm:
             for module in self.backbone.modules():
-                if isinstance(module, GlobalBatchNorm):
+                if isinstance(module, _BatchNorm):
                     module.eval()
         return self
 

@@ -217,8 +217,10 @@ class LMLTask(CheckpointedTask):
             ConfigError: The trainer's precision cannot work.
         """
         check_precision(self.trainer.precision)
-        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        strategy: Any = self.trainer.strategy
+        if type(strategy.checkpoint_io) is TorchCheckpointIO:
+            strategy.checkpoint_io = WholeCheckpointIO()
+        strategy._layer_sync = None  # trainer.sync_batchnorm: would drop the activations that timm keeps in such layers
         if stage == "fit":
             torch.manual_seed(torch.initial_seed())  # as DDP does: stochastic depth then draws alike on one process
         if self._compile:

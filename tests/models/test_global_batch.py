@@ -5,11 +5,14 @@ import copy
 import pytest
 import timm
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from timm.layers import DropPath
 from torch import nn
 
 from lml_iqa.models.global_batch import GlobalBatchNorm, GlobalDropPath, span_processes
+from lml_iqa.models.lml import LMLNetwork
+from lml_iqa.tasks import LMLTask
 
 NAMES = ["test_resnet", "test_efficientnet"]  # BatchNorm2d with and without the activation inside
 
@@ -25,7 +28,7 @@ def pair(name, **options):
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.2)
     ours = copy.deepcopy(theirs)
-    span_processes(ours)
+    span_processes(ours, train_batch_norm=True)
     return theirs, ours
 
 
@@ -58,14 +61,26 @@ def test_stochastic_depth_is_replaced():
     assert max(rates) == pytest.approx(0.3)
 
 
+def test_only_what_acts_on_the_batch_is_replaced():
+    kinds = (GlobalBatchNorm, GlobalDropPath)
+    networks = [LMLNetwork(pretrained=False), LMLNetwork("test_efficientnet", pretrained=False, saliency="uniform")]
+    assert not [m for network in networks for m in network.modules() if isinstance(m, kinds)]
+
+
 def test_the_trainers_switch_leaves_the_activations():
-    """Lightning's sync_batchnorm takes them out of timm's own layers, without a word."""
+    """Lightning's sync_batchnorm takes them out of timm's layers, without a word; ours, and the task, refuse it."""
     theirs, ours = (network.eval() for network in pair("test_efficientnet"))
     expected = ours(crops())
     assert torch.equal(theirs(crops()), expected)
     sync = TorchSyncBatchNorm()
     assert torch.equal(sync.revert(sync.apply(ours)).eval()(crops()), expected)
     assert not torch.allclose(sync.apply(theirs).eval()(crops()), expected)
+    trainer = Trainer(accelerator="cpu", strategy="ddp", sync_batchnorm=True, logger=False)
+    task = LMLTask(backbone="test_efficientnet", pretrained=False, saliency="uniform")
+    task.trainer = trainer
+    assert isinstance(trainer.strategy._layer_sync, TorchSyncBatchNorm)
+    task.setup("fit")
+    assert trainer.strategy._layer_sync is None
 
 
 def test_batch_normalization_without_weights_is_refused():
