@@ -20,9 +20,9 @@ from lml_iqa.datasets.folder import list_images
 from lml_iqa.datasets.layout.files import find_root
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.table import ImageTable
+from lml_iqa.datasets.tid2013 import TYPES
 from lml_iqa.errors import DatasetError
 from lml_iqa.images.read import read_image
-from lml_iqa.transforms.distortions import DISTORTIONS, distort, human_mean_opinion
 
 _log = logging.getLogger(__name__)
 
@@ -93,9 +93,11 @@ def load_synthetic(photographs: Sequence[Path], types: Sequence[int], cache: Pat
     Raises:
         DatasetError: An unknown type, or two photographs of one name.
     """
-    unknown = sorted(set(types) - set(DISTORTIONS))
+    from lml_iqa.transforms.distortions import human_mean_opinion  # loads albumentations and OpenCV
+
+    unknown = sorted(set(types) - set(range(1, len(TYPES) + 1)))
     if unknown or not types:
-        raise DatasetError(f"types: {unknown or 'empty'}; give TID2013 distortion types, 1 to {max(DISTORTIONS)}")
+        raise DatasetError(f"types: {unknown or 'empty'}; give TID2013 distortion types, 1 to {len(TYPES)}")
     names = [path.stem for path in photographs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -110,7 +112,7 @@ def load_synthetic(photographs: Sequence[Path], types: Sequence[int], cache: Pat
         scores=np.array([mean_mos[t, level] for _, t, level in rows]),
         scale=ScoreScale("mean MOS per type and level", 0.0, 9.0),
         references=np.array([n for n, _, _ in rows], dtype=np.str_),
-        types=np.array([DISTORTIONS[t].name for _, t, _ in rows], dtype=np.str_),
+        types=np.array([TYPES[t - 1] for _, t, _ in rows], dtype=np.str_),
         levels=np.array([level for _, _, level in rows], dtype=np.int64),
         source=f"{len(names)} reference images; pseudo-labels: TID2013's mean MOS per type and level",
     )
@@ -148,6 +150,8 @@ def _rendered(photographs: Sequence[Path], types: Sequence[int], cache: Path, se
 
 def _render(photograph: Path, kind: int, folder: Path, seed: int) -> None:
     """Render all levels of one type of one photograph."""
+    from lml_iqa.transforms.distortions import distort
+
     image = fit_to_tid2013(read_image(photograph))
     (folder / photograph.stem).mkdir(exist_ok=True)
     for level in LEVELS:

@@ -12,7 +12,34 @@ from lml_iqa.datasets.readers.decimals import parse_numbers
 from lml_iqa.datasets.readers.ratings import read_pairs
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.errors import DatasetError
-from lml_iqa.transforms.distortions import DISTORTIONS
+
+TYPES = (
+    "additive_gaussian_noise",
+    "color_component_noise",
+    "spatially_correlated_noise",
+    "masked_noise",
+    "high_frequency_noise",
+    "impulse_noise",
+    "quantization_noise",
+    "gaussian_blur",
+    "image_denoising",
+    "jpeg_compression",
+    "jpeg2000_compression",
+    "jpeg_transmission_errors",
+    "jpeg2000_transmission_errors",
+    "non_eccentricity_pattern_noise",
+    "local_blockwise_distortion",
+    "mean_shift",
+    "contrast_change",
+    "color_saturation_change",
+    "multiplicative_gaussian_noise",
+    "comfort_noise",
+    "lossy_compression_of_noisy_image",
+    "color_quantization_with_dither",
+    "chromatic_aberration",
+    "sparse_sampling_and_reconstruction",
+)
+"""The 24 distortion types, in the order of their numbers (from 1)."""
 
 _NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>[1-5])\.bmp", re.IGNORECASE)
 
@@ -20,8 +47,8 @@ _NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>[1-5])\.bmp",
 class TID2013(IQADataset):
     """Tampere Image Database 2013: 3,000 images of 25 pictures, distorted in 24 ways at 5 levels.
 
-    - **Distortions** (``types``): those of :data:`lml_iqa.transforms.distortions.DISTORTIONS`, by name. Pictures 1 to
-      24 are cut from the Kodak photographs, 25 is not a photograph.
+    - **Distortions** (``types``): :data:`TYPES`. Pictures 1 to 24 are cut from the Kodak photographs, 25 is not a
+      photograph.
     - **Scores**: MOS 0..9 (0.24 .. 7.21), higher is better.
     - **Layout**: ``reference_images/``, ``distorted_images/``, ``mos_with_names.txt``. Lists and disks disagree about
       the case of names (``I01_01_1.bmp``, ``i01_01_1.bmp``).
@@ -56,7 +83,7 @@ class TID2013(IQADataset):
         parts = []
         for name in columns["image"]:
             match = _NAME.fullmatch(name)
-            if match is None or int(match["type"]) not in DISTORTIONS:
+            if match is None or not 1 <= int(match["type"]) <= len(TYPES):
                 raise DatasetError(
                     f"{self.labels}: {name!r} is no image of TID2013 (like 'I01_01_1.bmp'); "
                     "use the set's own label file"
@@ -67,6 +94,6 @@ class TID2013(IQADataset):
             scores=parse_numbers(self.labels, "score", columns["score"], columns["image"]),
             scale=self.scale,
             references=[part["reference"].upper() for part in parts],
-            types=[DISTORTIONS[int(part["type"])].name for part in parts],
+            types=[TYPES[int(part["type"]) - 1] for part in parts],
             levels=[int(part["level"]) for part in parts],
         )

@@ -8,7 +8,8 @@ from PIL import Image
 from lml_iqa.datamodules import SyntheticDataModule
 from lml_iqa.datasets import DatasetError, read_image
 from lml_iqa.datasets.synthetic import LEVELS, fit_to_tid2013, load_synthetic, packaged_photographs
-from lml_iqa.transforms.distortions import psnr
+from lml_iqa.datasets.tid2013 import TYPES as NAMES
+from lml_iqa.transforms.distortions import DISTORTIONS, psnr
 
 TYPES = [1, 8, 10]  # noise, blur, JPEG
 
@@ -32,6 +33,10 @@ def photographs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(photographs, tmp_path_factory):
     return load_synthetic(photographs, TYPES, tmp_path_factory.mktemp("cache") / "synthetic", seed=0)
+
+
+def test_types_are_called_as_in_tid2013():
+    assert list(NAMES) == [DISTORTIONS[number].name for number in range(1, len(DISTORTIONS) + 1)]
 
 
 def test_every_photograph_comes_with_every_type_and_level(table, photographs):
@@ -80,7 +85,7 @@ def test_an_interrupted_rendering_leaves_nothing_that_looks_complete(photographs
     def interrupted(*args, **kwargs):
         raise RuntimeError("no more")
 
-    monkeypatch.setattr("lml_iqa.datasets.synthetic.distort", interrupted)
+    monkeypatch.setattr("lml_iqa.transforms.distortions.distort", interrupted)
     with pytest.raises(RuntimeError, match="no more"):
         load_synthetic(photographs, [1], tmp_path, seed=0)
     assert list(tmp_path.iterdir()) == []

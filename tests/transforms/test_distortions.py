@@ -253,8 +253,11 @@ def test_same_pictures_in_another_process_and_under_any_global_state():
     assert there.stdout.strip() == here
 
 
-def test_package_does_not_import_albumentations_unasked():
-    script = "import sys, lml_iqa, lml_iqa.transforms; sys.exit('albumentations' in sys.modules)"
+def test_only_distortions_load_albumentations_and_opencv():
+    script = (
+        "import sys; from lml_iqa.datasets import load_csv_table; import lml_iqa.datamodules, lml_iqa.transforms; "
+        "sys.exit('albumentations' in sys.modules or 'cv2' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY).returncode == 0
 
 
