@@ -19,7 +19,6 @@ class SyntheticDataModule(IQADataModule):
     Args:
         root: Folder of reference images; default those that come with scikit-image, scikit-learn and matplotlib.
         types: TID2013 distortion types, 1..24; default all.
-        render_seed: Seed of the noise in the images.
         kwargs: See :class:`~lml_iqa.datamodules.base.IQADataModule`.
     """
 
@@ -28,13 +27,11 @@ class SyntheticDataModule(IQADataModule):
         root: Path | None = None,
         *,
         types: list[int] | None = None,
-        render_seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.root = root
         self.types = types if types is not None else list(range(1, 25))
-        self.render_seed = render_seed
 
     def prepare_data(self) -> None:
         """Render the images, once per node."""
@@ -43,4 +40,4 @@ class SyntheticDataModule(IQADataModule):
     def load_table(self) -> ImageTable:
         """Render the images where they are not, and label them."""
         photographs = packaged_photographs() if self.root is None else folder_photographs(self.root)
-        return load_synthetic(photographs, self.types, self.cache / "synthetic", self.render_seed)
+        return load_synthetic(photographs, self.types, self.cache / "synthetic", seed=0)

@@ -27,7 +27,6 @@ def load_csv_table(
     low: float | None = None,
     high: float | None = None,
     higher_is_better: bool = True,
-    name: str | None = None,
 ) -> ImageTable:
     r"""Read a CSV with one rated image per row.
 
@@ -47,7 +46,6 @@ def load_csv_table(
         low: Lowest score of the scale; default the lowest score in the file.
         high: Highest score of the scale; default the highest score in the file.
         higher_is_better: False for scores such as DMOS, where low is good.
-        name: Name of the data set; default the file's name.
 
     Raises:
         DatasetError: The file, a column or an image is missing, a row cannot be read for certain, a score is no number
@@ -82,7 +80,7 @@ def load_csv_table(
             "give differing scores, or low and high of the scale they are on"
         )
     return ImageTable(
-        name=name or file.stem,
+        name=file.stem,
         root=folder,
         files=match_files(CaseFolder(folder), table[path_column], listed_in=str(file)),
         scores=scores,

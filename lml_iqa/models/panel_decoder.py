@@ -54,12 +54,9 @@ class PanelDecoder(nn.Module):
         width: Width W of the decoder.
         panel_size: Number P of judges.
         heads: Attention heads H; must divide ``width``.
-        feedforward: Hidden width of the feed-forward part, as a multiple of ``width``.
     """
 
-    def __init__(
-        self, token_width: int, *, width: int, panel_size: int = 6, heads: int = 6, feedforward: int = 4
-    ) -> None:
+    def __init__(self, token_width: int, *, width: int, panel_size: int = 6, heads: int = 6) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"decoder_heads={heads} must divide decoder_width={width}")
@@ -74,9 +71,7 @@ class PanelDecoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
         self.self_attention = _Attention(width, heads)
         self.cross_attention = _Attention(width, heads)
-        self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward * width), nn.GELU(), nn.Linear(feedforward * width, width)
-        )
+        self.feedforward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor, summary: Tensor) -> PanelOutput:
         """Let the panel look at M crops.

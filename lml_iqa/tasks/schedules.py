@@ -10,9 +10,7 @@ from lml_iqa.utils.options import check_choice, check_range
 Schedule = Literal["cosine", "step", "constant"]
 
 
-def learning_rate_factor(
-    step: float, total: int, *, schedule: Schedule, warmup: float, period: float = 1 / 3, decay: float = 0.1
-) -> float:
+def learning_rate_factor(step: float, total: int, *, schedule: Schedule, warmup: float) -> float:
     """Factor on the learning rate of an optimizer step.
 
     The warm-up counts a step when it ends and the decay when it begins, so that no step is taken at a rate of zero.
@@ -20,11 +18,9 @@ def learning_rate_factor(
     Args:
         step: Number of the step, from 0.
         total: Number of steps of the run.
-        schedule: ``cosine``: towards zero along half a cosine; ``step``: times ``decay`` after the warm-up and each
-            ``period`` (the protocol: a warm-up of 3 of 9 epochs, then x0.1 every 3); ``constant``.
+        schedule: ``cosine``: towards zero along half a cosine; ``step``: times 0.1 after the warm-up and each
+            third of the run (the protocol: a warm-up of 3 of 9 epochs, then x0.1 every 3); ``constant``.
         warmup: Share of the run over which the factor first rises linearly to 1, 0..1.
-        period: Length of a period of ``step`` as a share of the run.
-        decay: Factor of each period of ``step``.
 
     Returns:
         The factor, above 0 and at most 1.
@@ -39,7 +35,7 @@ def learning_rate_factor(
     # Schedulers also ask for the step after the last one.
     done = max(0.0, min(step, total - 1) / total - warmup)
     if schedule == "step":
-        return float(decay ** math.floor(done / period + 1e-9))
+        return float(0.1 ** math.floor(3 * done + 1e-9))
     if schedule == "cosine" and warmup < 1:
         return 0.5 * (1 + math.cos(math.pi * done / (1 - warmup)))
     return 1.0

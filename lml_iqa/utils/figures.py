@@ -21,8 +21,8 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> None:
         figure.savefig(temporary, format="png", dpi=dpi)
 
 
-def set_file_title(axes: Axes, name: str | os.PathLike[str], text: str = "", fontsize: float = 9) -> None:
+def set_file_title(axes: Axes, name: str | os.PathLike[str], text: str, fontsize: float = 9) -> None:
     """Title of an image: the end of its file name, never read as mathematics (``$x$``), and a line of text."""
     shown = printable(Path(name).name)
     shown = shown if len(shown) <= _SHOWN else f"...{shown[3 - _SHOWN :]}"
-    axes.set_title("\n".join(filter(None, [shown, text])), fontsize=fontsize, parse_math=False)
+    axes.set_title(f"{shown}\n{text}", fontsize=fontsize, parse_math=False)

@@ -76,9 +76,8 @@ def test_named_columns_in_any_order(root):
         reference_column="made from",
         split_column="part",
         higher_is_better=False,
-        name="mine",
     )
-    assert table.name == "mine"
+    assert table.name == "labels"
     assert table.scale.name == "DMOS"
     assert table.references.tolist() == ["r1", "r1", "r2"]
     assert table.parts.tolist() == ["train", "train", "test"]

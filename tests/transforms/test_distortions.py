@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lml_iqa.transforms.distortions import DISTORTIONS, LEVEL_PSNR, distort, human_mean_opinion, psnr
+from lml_iqa.transforms.distortions import DISTORTIONS, LEVEL_PSNR, Reach, distort, human_mean_opinion, psnr
 
 REPOSITORY = Path(__file__).parents[2]
 KODAK = REPOSITORY.parent / "shared" / "data" / "Kodak24"
 
 LEVELS = range(1, 6)
-PSNR_KINDS = [kind for kind, distortion in DISTORTIONS.items() if distortion.psnr_defined]
+PSNR_KINDS = [kind for kind, distortion in DISTORTIONS.items() if isinstance(distortion.severity, Reach)]
 # What these two can destroy is bounded: JPEG by its coarsest table, comfort noise by the texture that there is.
 BOUNDED_AT_LEVEL_5 = {10, 20}
 WITHOUT_CHANCE = {7, 8, 10, 11, 17, 18, 22, 23}

@@ -21,11 +21,10 @@ class Degradation(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations
 
     Args:
         severity: Strength in the unit that the subclass names, above 0.
-        p: Probability of being applied.
     """
 
-    def __init__(self, severity: float, p: float = 1.0) -> None:
-        super().__init__(p=p)
+    def __init__(self, severity: float) -> None:
+        super().__init__(p=1)
         self.severity = severity
 
     def apply(self, img: Image, **params: Any) -> Image:

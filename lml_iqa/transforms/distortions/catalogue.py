@@ -51,18 +51,14 @@ class Distortion:
         number: TID2013's number, 1 .. 24.
         name: The field's term in snake_case.
         transform: Makes the albumentations transform of a given severity, in the unit that the transform documents.
-        severity: Where to search for the severity of each level, or the five severities themselves.
+        severity: Where to search for the severity that puts each level at :data:`LEVEL_PSNR`, or the five severities
+            themselves.
     """
 
     number: int
     name: str
     transform: Callable[[float], A.BasicTransform | A.BaseCompose]
     severity: Reach | tuple[float, float, float, float, float]
-
-    @property
-    def psnr_defined(self) -> bool:
-        """Whether the levels lie at :data:`LEVEL_PSNR`; otherwise they have fixed severities."""
-        return isinstance(self.severity, Reach)
 
 
 def _gaussian_noise(std: float) -> A.GaussNoise:

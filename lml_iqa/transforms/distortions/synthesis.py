@@ -21,7 +21,7 @@ TRIALS = 8
 def distort(image: NDArray[np.uint8], kind: int, level: int, seed: int) -> NDArray[np.uint8]:
     """Distort a clean image as TID2013 would.
 
-    For the types whose ``psnr_defined`` is true, the severity is sought on this image until the PSNR lies within
+    For the types whose severity is a :class:`Reach`, it is sought on this image until the PSNR lies within
     :data:`TOLERANCE` of ``LEVEL_PSNR[level - 1]``. Where the type cannot get there (a blur of a nearly flat image, JPEG
     already at quality 1, a number of colors that is a whole number) the nearest PSNR met in at most :data:`TRIALS`
     renderings is what comes back; compare :func:`psnr` with the target where it matters. Types 14 to 18 have the fixed
