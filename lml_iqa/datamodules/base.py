@@ -267,7 +267,8 @@ class IQADataModule(LightningDataModule, abc.ABC):
 
     def on_exception(self, exception: BaseException) -> None:
         """Name the images that were being read where a worker process died (its own last words are lost)."""
-        name_images_of_dead_workers(exception, self.table, self._reading)
+        if self._table is not None:
+            name_images_of_dead_workers(exception, self._table, self._reading)
 
     def _evaluation_loader(self, rows: NDArray[np.int64]) -> DataLoader[CropBatch]:
         dataset: GridCropDataset
