@@ -1,4 +1,4 @@
-"""From label files to tables, splits and crops."""
+"""Data sets: label files read into tables, splits and crops."""
 
 from lml_iqa.datasets.base import IQADataset
 from lml_iqa.datasets.biq2021 import BIQ2021
@@ -20,7 +20,7 @@ from lml_iqa.errors import DatasetError, ImageReadError
 from lml_iqa.images.read import read_image
 
 BENCHMARKS: tuple[type[IQADataset], ...] = (LIVE, CSIQ, TID2013, KADID10k, LIVEC, KonIQ10k, FLIVE, SPAQ, BIQ2021)
-"""Every published set that this package reads."""
+"""All published data sets with a reader in this package."""
 
 __all__ = [
     "BENCHMARKS",

@@ -28,7 +28,7 @@ from lml_iqa.utils.options import check_choice
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DEPTH = 2  # folders below the given one in which a data set is looked for
+_DEPTH = 2  # levels below the given folder that are searched for a data set
 
 
 DatasetSplit = Literal["train", "val", "test", "all"]
@@ -38,12 +38,12 @@ class Sample(TypedDict, total=False):
     """One image of an :class:`IQADataset`.
 
     Attributes:
-        image: (3, H, W) uint8 RGB, or what the data set's ``transform`` returns for it.
+        image: (3, H, W) uint8 RGB, or the output of the data set's ``transform``.
         score: () float32 score in native units.
         path: Path of the image relative to the data set's folder.
-        reference: Name of the reference image, where the data set has them.
-        type: Distortion type, where the data set has them.
-        level: Distortion level, where the data set has them.
+        reference: Name of the reference image, if the data set has reference images.
+        type: Distortion type, if the data set has types.
+        level: Distortion level, if the data set has levels.
     """
 
     image: Any
@@ -55,10 +55,10 @@ class Sample(TypedDict, total=False):
 
 
 class IQADataset(Dataset[Sample], abc.ABC):
-    """Base of the published data sets: images with their scores, in any of the layouts that the set is found in.
+    """Base class of the published data sets: images with scores, in any of the common folder layouts.
 
-    A subclass states the facts below and reads its label files. ``root`` may be the data set's own folder or up to two
-    above it; names are found without regard to case. Label files are read on first use.
+    A subclass defines the class attributes below and reads its label files. ``root`` may be the data set's folder or
+    up to two levels above it; file names match regardless of case. Label files are read on first use.
 
     Example:
         >>> from lml_iqa import KonIQ10k
@@ -66,27 +66,27 @@ class IQADataset(Dataset[Sample], abc.ABC):
         >>> train[0]["score"], train.scale  # doctest: +SKIP
 
     Attributes:
-        name: The name the field uses.
+        name: Name used in the literature.
         images: Number of rated images in the published label files.
         scale: Native range and direction of the scores.
-        labels_in: Where the label file may lie below the data set's folder, the preferred one first.
-        images_in: Where the images may lie below the data set's folder, the preferred one first; ``{type}`` stands for
-            the distortion type.
-        landmarks: Scores that the published labels give to the set's best and worst images: they tell a reversed or
-            rescaled label file from the set's own.
-        archives: What ``download`` fetches; empty where it cannot.
+        labels_in: Possible paths of the label file, relative to the data set's folder, in order of preference.
+        images_in: Possible folders of the images, relative to the data set's folder, in order of preference;
+            ``{type}`` is replaced by the distortion type.
+        landmarks: Published scores of the set's best and worst images, used to detect a reversed or rescaled label
+            file.
+        archives: Archives that ``download`` fetches; empty if the set cannot be downloaded.
         access: How to get the set by hand.
 
     Args:
-        root: The data set's folder, or one above it.
-        split: ``train``, ``val`` or ``test`` set of the data set's own rule (``auto`` of
+        root: The data set's folder, or a folder above it.
+        split: ``train``, ``val`` or ``test`` set of the default split (``auto`` of
             :func:`~lml_iqa.datasets.splits.make_split`), or ``all`` images.
-        transform: Called with each (3, H, W) uint8 image; its result takes the image's place.
-        download: Whether to fetch the set into ``root`` where it is not there yet.
-        split_seed: Seed of the split; without effect on an official one.
+        transform: Callable applied to each (3, H, W) uint8 image.
+        download: Whether to download the set into ``root`` if it is not there yet.
+        split_seed: Seed of the split; has no effect on an official split.
 
     Raises:
-        DatasetError: The folder does not exist, no label file lies in it, or the set cannot be downloaded.
+        DatasetError: The folder does not exist or has no label file, or the set cannot be downloaded.
         ValueError: Unknown ``split``.
     """
 
@@ -120,19 +120,19 @@ class IQADataset(Dataset[Sample], abc.ABC):
             labels = " or ".join(map(repr, self.labels_in[:2]))
             raise DatasetError(
                 f"{self.name}: no label file in {given} (found: {contents(given)}); "
-                f"set data.root to the folder that holds {labels}, or to one above it. {self.access}"
+                f"set data.root to the folder that contains {labels}, or to one above it. {self.access}"
             )
         if len(homes) > 1:
             raise DatasetError(
-                f"{self.name}: {given} holds the set more than once ({', '.join(map(str, homes))}); "
-                "set data.root to the one that is meant"
+                f"{self.name}: {given} contains more than one copy of the set ({', '.join(map(str, homes))}); "
+                "set data.root to one of them"
             )
         self.folder = CaseFolder(homes[0])
         self.labels = self.find(*self.labels_in)
 
     @classmethod
     def fetch(cls, root: str | Path) -> None:
-        """Download the set into ``root``, unless it is there.
+        """Download the set into ``root``, unless it is already there.
 
         Raises:
             DatasetError: The set cannot be downloaded.
@@ -141,7 +141,7 @@ class IQADataset(Dataset[Sample], abc.ABC):
         if folder.is_dir() and cls.homes(folder) and not (folder / LOCK).exists():
             return
         if not cls.archives:
-            raise DatasetError(f"{cls.name} cannot be downloaded for you. {cls.access}")
+            raise DatasetError(f"{cls.name} cannot be downloaded automatically. {cls.access}")
         download_archives(cls.archives, folder)
 
     @cached_property
@@ -176,7 +176,7 @@ class IQADataset(Dataset[Sample], abc.ABC):
         return sample
 
     def plot(self, sample: Sample) -> Figure:
-        """Draw an image under its name and score.
+        """Plot an image with its name and score as title.
 
         Args:
             sample: An item of this data set whose image is (3, H, W), uint8 or float in 0..1.
@@ -194,35 +194,35 @@ class IQADataset(Dataset[Sample], abc.ABC):
 
     @classmethod
     def with_official_split(cls, table: ImageTable) -> ImageTable:
-        """The table with its official split, where that is not in the label files."""
+        """Add the official split to a table, for data sets whose label files do not contain it."""
         return table
 
     @classmethod
     def homes(cls, root: Path) -> list[Path]:
-        """Folders that hold a label file of this set: ``root`` itself, else those nearest below it."""
+        """Folders with a label file of this set: ``root`` itself, otherwise the nearest ones below it."""
         level = [root]
         for _ in range(_DEPTH + 1):
             found = [folder for folder in level if any(map(CaseFolder(folder).find_file, cls.labels_in))]
             if found:
-                once = {folder.resolve(): folder for folder in reversed(found)}  # a link is no second copy
+                once = {folder.resolve(): folder for folder in reversed(found)}  # a link is not a second copy
                 return list(once.values())[::-1]
             level = [folder / e.name for folder in level for e in entries_of(folder) if e.is_dir() and e.name[0] != "."]
         return []
 
     @abc.abstractmethod
     def read_labels(self) -> Listing:
-        """Read the label files. All that a further data set has to write, beside the facts.
+        """Read the label files. The only method that a new data set has to implement.
 
         Raises:
-            DatasetError: A label file is not what the set's should be.
+            DatasetError: A label file does not have the set's format.
         """
 
     def load(self) -> ImageTable:
         """Read the labels and find every image.
 
         Raises:
-            DatasetError: The labels are not this set's (unreadable, too many rows, reversed scores, scores off the
-                scale, an image listed twice), or an image is missing.
+            DatasetError: The labels are invalid for this set (unreadable, too many rows, reversed scores, scores off
+                the scale, an image listed twice), or an image is missing.
         """
         listing = self.read_labels()
         listed_in = listing.listed_in or str(self.labels)
@@ -246,10 +246,10 @@ class IQADataset(Dataset[Sample], abc.ABC):
         )
 
     def image_folder(self, listing: Listing) -> str:
-        """The one of ``images_in`` that holds most images of the listing; of equals the first.
+        """The folder of ``images_in`` with the most images of the listing; the first in case of a tie.
 
         Raises:
-            DatasetError: None holds any.
+            DatasetError: No folder has any of the images.
         """
         held: dict[str, int] = {}
         for images in self.images_in:
@@ -261,7 +261,7 @@ class IQADataset(Dataset[Sample], abc.ABC):
                 break
         if not any(held.values()):
             raise DatasetError(
-                f"{listing.listed_in or self.labels} lists {len(listing.names)} images, and none of them lies in "
+                f"{listing.listed_in or self.labels} lists {len(listing.names)} images, and none of them is in "
                 f"{' or '.join(str(self.folder.root / images) for images in self.images_in)} "
                 f"(found: {contents(self.folder.root)}); unpack the images there. {self.access}"
             )
@@ -269,15 +269,15 @@ class IQADataset(Dataset[Sample], abc.ABC):
 
     @staticmethod
     def paths(listing: Listing, images: str) -> list[str]:
-        """Paths of the listed images below the data set's folder, if they lie in ``images``."""
+        """Paths of the listed images relative to the data set's folder, given that they are in ``images``."""
         types = listing.types if listing.types is not None else [""] * len(listing.names)
         return [f"{images.format(type=kind)}/{name}" for kind, name in zip(types, listing.names, strict=True)]
 
     def find(self, *names: str) -> Path:
-        """The first of some files that exists below the data set's folder.
+        """Path of the first of several files that exists in the data set's folder.
 
         Raises:
-            DatasetError: None does.
+            DatasetError: None of them exists.
         """
         for name in names:
             found = self.folder.find_file(name)

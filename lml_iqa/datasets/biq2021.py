@@ -17,11 +17,11 @@ _LABELS = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS)
 class BIQ2021(IQADataset):
     """BIQ2021: 12,000 authentic photographs of 512x512 pixels, taken for the set or collected from the web.
 
-    - **Scores**: MOS 0..1, higher is better, given by 30 people in the laboratory.
-    - **Layout**: ``Images/`` and the two label files ``{Train,Test} (Images and MOS).csv``. File names hold spaces and
-      parentheses, differ in case between list and disk, and lines of the lists end with empty columns.
+    - **Scores**: MOS 0..1, higher is better, by 30 raters in a laboratory study.
+    - **Layout**: ``Images/`` and the two label files ``{Train,Test} (Images and MOS).csv``. File names contain spaces
+      and parentheses and differ in case from the label files, whose lines end with empty columns.
     - **Split**: official 10,000 / 2,000.
-    - **Get it**: https://github.com/nisarahmedrana/BIQ2021. Its authors state no licence.
+    - **Get it**: https://github.com/nisarahmedrana/BIQ2021. Its authors state no license.
     - **Cite**: N. Ahmed, S. Asif, "BIQ2021: a large-scale blind image quality assessment database", Journal of
       Electronic Imaging 31(5), 2022.
     """

@@ -1,4 +1,4 @@
-"""A table of images as a torch data set: each image is decoded once and gives K crops."""
+"""Torch data sets of crops: each image of a table is decoded once and cut into K crops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lml_iqa.utils.worker_notes import Reading
 
 
 class CropBatch(TypedDict):
-    """One image with its K crops; a collated batch has B in front of every shape.
+    """K crops of one image; a collated batch has a leading B in every shape.
 
     Attributes:
         crops: (K, 3, S, S) uint8.
@@ -32,7 +32,7 @@ class CropBatch(TypedDict):
 
 
 class GridCropDataset(Dataset[CropBatch]):
-    """Images of a table with crops on a fixed grid: for validation, test and prediction.
+    """Images with crops on a fixed grid, for validation, test and prediction.
 
     Args:
         table: The data set.
@@ -46,7 +46,7 @@ class GridCropDataset(Dataset[CropBatch]):
         self.rows = rows
         self.crops = crops
         self.crop_size = crop_size
-        self.reading = Reading()  # of the data loader that has worker processes
+        self.reading = Reading()  # names the image that a dead worker was reading
         self._mos = table.scale.to_unit(table.scores).astype(np.float32)
 
     def __len__(self) -> int:
@@ -73,9 +73,10 @@ class GridCropDataset(Dataset[CropBatch]):
 
 
 class FixedRandomCropDataset(GridCropDataset):
-    """Images of a table with random crops that are drawn once: a pure function of (seed, image).
+    """Images with random crops that are drawn once, as a function of (seed, image).
 
-    The field's habit in tests, for comparison with its older figures: unlike the grid's, a score depends on the seed.
+    The usual test protocol in the literature, for comparison with published results. Unlike with
+    :class:`GridCropDataset`, the score depends on the seed.
 
     Args:
         table: The data set.
@@ -99,11 +100,11 @@ class FixedRandomCropDataset(GridCropDataset):
 
 
 class RandomCropDataset(GridCropDataset):
-    """Images of a table with seeded random crops: for training.
+    """Images with seeded random crops, for training.
 
-    Crops are a pure function of (seed, epoch, image), so neither the number of workers, nor the number of processes,
-    nor a resumed run changes them, and no worker can repeat another's. The epoch comes with the index, from
-    :class:`~lml_iqa.samplers.EpochSampler`.
+    Crops are a function of (seed, epoch, image): they do not depend on the number of workers or processes, do not
+    change when a run is resumed, and differ between workers. :class:`~lml_iqa.samplers.EpochSampler` passes the epoch
+    with the index.
 
     Args:
         table: The data set.
@@ -111,7 +112,7 @@ class RandomCropDataset(GridCropDataset):
         crops: Crops K an image.
         crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
         seed: Seed of positions and flips.
-        flip: Whether each crop is mirrored left to right with probability 1/2.
+        flip: Whether to mirror each crop horizontally with probability 1/2.
     """
 
     def __init__(
@@ -124,8 +125,8 @@ class RandomCropDataset(GridCropDataset):
     def __getitem__(self, index: tuple[int, int] | int) -> CropBatch:
         """Decode image ``rows[index]`` and cut the crops of an epoch; the argument is (epoch, index).
 
-        A plain index has the crops of epoch 0, every time: so ``Trainer(overfit_batches=...)`` asks, whose sampler
-        replaces ours.
+        A plain index always returns the crops of epoch 0: ``Trainer(overfit_batches=...)`` replaces the sampler with
+        one that does not pass an epoch.
         """
         epoch, position = index if isinstance(index, tuple) else (0, index)
         row = int(self.rows[position])

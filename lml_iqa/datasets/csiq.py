@@ -15,7 +15,7 @@ from lml_iqa.datasets.readers.workbook import read_sheet
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.errors import DatasetError
 
-# The workbook's dst_type: how that type is called in file names. Folders carry the latter in lower case.
+# dst_type in the workbook: name of the type in file names. Folders use the latter in lower case.
 _IN_NAMES = {
     "noise": "AWGN",
     "blur": "BLUR",
@@ -30,15 +30,15 @@ _NAME = re.compile(
 
 
 class CSIQ(IQADataset):
-    """CSIQ (Categorical Subjective Image Quality): 866 images of 30 photographs, distorted in 6 ways at up to 5 levels.
+    """CSIQ (Categorical Subjective Image Quality): 866 images from 30 reference images, 6 types at up to 5 levels.
 
     - **Distortions** (``types``): white noise ``awgn``, ``blur``, ``contrast`` (116 images), pink noise ``fnoise``,
       ``jpeg``, ``jpeg2000`` (150 each).
     - **Scores**: DMOS 0..1, *lower is better*.
-    - **Layout**: as published ``src_imgs/``, ``dst_imgs/<type>/`` and ``csiq.DMOS.xlsx`` (sheet ``all_by_image``); as
-      passed on ``dst_imgs_all/`` and ``csiq_label.txt``; any mixture. The workbook is preferred.
-    - **Split**: 80/20 by photograph.
-    - **Get it**: ``download``, or https://s2.smu.edu/~eclarson/csiq.html. Its authors state no licence.
+    - **Layout**: as published ``src_imgs/``, ``dst_imgs/<type>/`` and ``csiq.DMOS.xlsx`` (sheet ``all_by_image``); in
+      other copies ``dst_imgs_all/`` and ``csiq_label.txt``; any mixture. The workbook is preferred.
+    - **Split**: 80/20 by reference image.
+    - **Get it**: ``download``, or https://s2.smu.edu/~eclarson/csiq.html. Its authors state no license.
     - **Cite**: E. C. Larson, D. M. Chandler, "Most apparent distortion: full-reference image quality assessment and the
       role of strategy", Journal of Electronic Imaging 19(1), 2010.
     """
@@ -62,13 +62,13 @@ class CSIQ(IQADataset):
     access = "CSIQ is at https://s2.smu.edu/~eclarson/csiq.html."
 
     def read_labels(self) -> Listing:
-        """Read the workbook, or the text file that is passed on in its place."""
+        """Read the workbook or the text file."""
         names, scores = self._workbook() if self.labels.suffix.casefold() == ".xlsx" else self._text()
         found = [_NAME.fullmatch(name) for name in names]
         for name, match in zip(names, found, strict=True):
             if match is None:
                 raise DatasetError(
-                    f"{self.labels}: {name!r} is no image of CSIQ (like '1600.AWGN.1.png'); "
+                    f"{self.labels}: {name!r} is not an image of CSIQ (like '1600.AWGN.1.png'); "
                     "use the set's own label file"
                 )
         parts = [match for match in found if match is not None]
@@ -88,7 +88,7 @@ class CSIQ(IQADataset):
         for image, kind, level in zip(columns["image"], columns["dst_type"], columns["dst_lev"], strict=True):
             if kind not in _IN_NAMES:
                 raise DatasetError(
-                    f"{self.labels}: dst_type {kind!r} of image {image!r} is none of {', '.join(_IN_NAMES)}; "
+                    f"{self.labels}: dst_type {kind!r} of image {image!r} is not one of {', '.join(_IN_NAMES)}; "
                     "use the set's own workbook"
                 )
             names.append(f"{image}.{_IN_NAMES[kind]}.{level}.png")

@@ -1,4 +1,4 @@
-"""Ratings of your own: a CSV of image paths and scores."""
+"""Custom ratings: a CSV file of image paths and scores."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def load_csv_table(
 ) -> ImageTable:
     r"""Read a CSV with one rated image per row.
 
-    The file has a header row; columns are separated by comma, semicolon, tab or ``|``; decimals have a point or, where
-    it is no separator, a comma. The encoding is UTF-8, or UTF-16 or UTF-32 with a byte order mark. Paths may be
-    absolute, use ``/`` or ``\``, and differ from the disk in letter case and Unicode composition. What can be read in
-    more than one way is an error.
+    The file has a header row; columns are separated by comma, semicolon, tab or ``|``; the decimal separator is a point
+    or, unless commas separate the columns, a comma. The encoding is UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+    Paths may be absolute, use ``/`` or ``\``, and differ from the files on disk in letter case and Unicode composition.
+    Ambiguous input is an error.
 
     Args:
         root: Folder that the paths in the CSV are relative to.
-        labels: The CSV file. A relative path is looked for in ``root``, then in the current folder.
+        labels: The CSV file. A relative path is resolved against ``root``, then against the current folder.
         path_column: Column of the images' paths.
         score_column: Column of the scores.
-        reference_column: Column of the reference image that each image was made from: rows that share one are never
-            in two sets of a split. See :func:`~lml_iqa.datasets.splits.reference_key` for spellings that count as one.
+        reference_column: Column of the reference images' names: all images of a reference are in the same set of a
+            split. See :func:`~lml_iqa.datasets.splits.reference_key` for spellings that count as equal.
         split_column: Column with ``train``, ``val`` or ``test``.
         low: Lowest score of the scale; default the lowest score in the file.
         high: Highest score of the scale; default the highest score in the file.
-        higher_is_better: False for scores such as DMOS, where low is good.
+        higher_is_better: False for scores such as DMOS, where lower is better.
 
     Raises:
-        DatasetError: The file, a column or an image is missing, a row cannot be read for certain, a score is no number
-            or off the scale, all scores are equal.
-        ConfigError: An option is of the wrong type.
+        DatasetError: The file, a column or an image is missing, a row is ambiguous, a score is not a number or off the
+            scale, or all scores are equal.
+        ConfigError: An option has the wrong type.
     """
     for option, column, needed in (
         ("path_column", path_column, True),
@@ -59,7 +59,7 @@ def load_csv_table(
         ("split_column", split_column, False),
     ):
         if not (isinstance(column, str) and column) and (needed or column is not None):
-            raise ConfigError(f"{option}={column!r} is no column; give its name as in the header of {labels}")
+            raise ConfigError(f"{option}={column!r} is not a column name; give one from the header of {labels}")
     if not isinstance(higher_is_better, bool):
         raise ConfigError(f"higher_is_better={higher_is_better!r} must be True or False")
     for option, limit in (("low", low), ("high", high)):
@@ -76,8 +76,8 @@ def load_csv_table(
     high = float(scores.max()) if high is None else high
     if not -np.inf < low < high < np.inf:
         raise DatasetError(
-            f"{file}: column {score_column!r} spans {low:g}..{high:g}, which is no scale; "
-            "give differing scores, or low and high of the scale they are on"
+            f"{file}: column {score_column!r} spans {low:g}..{high:g}, which is not a valid scale; "
+            "give scores that differ, or set low and high of their scale"
         )
     return ImageTable(
         name=file.stem,

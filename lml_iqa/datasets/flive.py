@@ -18,18 +18,18 @@ from lml_iqa.datasets.table import ImageTable
 from lml_iqa.images.read import read_size
 
 TEST_ABOVE = 640
-"""Images with a side above so many pixels are the authors' test part."""
+"""Images with a side above this many pixels are the official test set."""
 
 
 class FLIVE(IQADataset):
-    """FLIVE (LIVE-FB, PaQ-2-PiQ): 39,810 authentic pictures of all sizes and shapes, the largest set.
+    """FLIVE (LIVE-FB, PaQ-2-PiQ): 39,810 authentic images of all sizes and shapes, the largest data set.
 
     - **Scores**: MOS 0..100 (0 .. 94.33, most of them 65 .. 80), higher is better, from Mechanical Turk.
     - **Layout**: ``database/{voc_emotic_ava,blur_dataset,EE371R,...}/`` and ``labels_image.csv``.
-    - **Split**: official: images with a side over 640 pixels are the test part (1,827 in the authors' list), three rows
-      of ``EE371R`` are in no part. The label file does not say so: :meth:`with_official_split` reads the images' sizes.
-    - **Get it**: ``download``; https://github.com/baidut/PaQ-2-PiQ tells how its authors gathered the pictures, which
-      keep their own rights.
+    - **Split**: official: images with a side over 640 pixels are the test set (1,827 in the authors' list), three rows
+      of ``EE371R`` are in no set. The label file does not contain it: :meth:`with_official_split` reads image sizes.
+    - **Get it**: ``download``; https://github.com/baidut/PaQ-2-PiQ describes how its authors collected the images,
+      which have licenses of their own.
     - **Cite**: Z. Ying et al., "From patches to pictures (PaQ-2-PiQ): mapping the perceptual space of picture quality",
       CVPR 2020.
     """
@@ -50,7 +50,7 @@ class FLIVE(IQADataset):
         "blur_dataset/out_of_focus0478.jpg": 94.333,
     }
     archives = archives.FLIVE
-    access = "FLIVE comes with data.download; how it was gathered: https://github.com/baidut/PaQ-2-PiQ."
+    access = "Set data.download to fetch FLIVE; its authors' page: https://github.com/baidut/PaQ-2-PiQ."
 
     def read_labels(self) -> Listing:
         """Read ``labels_image.csv``."""
@@ -59,7 +59,7 @@ class FLIVE(IQADataset):
 
     @classmethod
     def with_official_split(cls, table: ImageTable) -> ImageTable:
-        """The table with its official split, which the images' sizes tell: each header is read, a few seconds in all.
+        """Add the official split, which depends on the image sizes; reading all headers takes a few seconds.
 
         Raises:
             ImageReadError: An image's size cannot be read.

@@ -1,4 +1,4 @@
-"""A folder of unrated images, to be scored."""
+"""Folders of unrated images, for prediction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lml_iqa.utils.files import printable
 
 _log = logging.getLogger(__name__)
 
-# Folders of thumbnails, deleted files and backups that file servers and operating systems make, besides hidden ones.
+# Folders of thumbnails, deleted files and backups made by file servers and operating systems, besides hidden ones.
 _SYSTEM_FOLDERS = {
     *("#recycle", "#snapshot", "@eadir", "@__thumb", "@recently-snapshot", "@recycle", "@sharebin", "@tmp"),
     *("$recycle.bin", "recycled", "recycler", "system volume information"),
@@ -28,21 +28,21 @@ _SYSTEM_FOLDERS = {
 
 
 class _Listing:
-    """What one walk through a folder found; paths are POSIX and relative to the folder."""
+    """Result of a walk through a folder; paths are POSIX and relative to the folder."""
 
     def __init__(self) -> None:
         self.images: list[str] = []
         self.hidden: list[str] = []
         self.unreadable: defaultdict[str, list[str]] = defaultdict(list)  # by cure
-        self.lost: list[str] = []  # links that lead nowhere, folders that may not be listed
+        self.lost: list[str] = []  # broken links, folders without permission
 
 
 def list_images(root: Path) -> list[str]:
     """Paths of all images below a folder, sorted by code points.
 
-    Linked folders are followed, each real folder once. Hidden files and folders are skipped, as are those that
-    file servers and operating systems make (thumbnails, deleted files); they are logged. Image files of formats that
-    cannot be read here are skipped with a warning.
+    Linked folders are followed, each real folder once. Hidden files and folders, and those made by file servers and
+    operating systems (thumbnails, deleted files), are skipped and logged. Image files in unsupported formats are
+    skipped with a warning.
 
     Args:
         root: The folder; it may be hidden itself.
@@ -51,7 +51,7 @@ def list_images(root: Path) -> list[str]:
         POSIX paths relative to ``root``.
 
     Raises:
-        DatasetError: There is no image that can be read.
+        DatasetError: The folder has no readable image.
     """
     found = _walk(root)
     if found.hidden:
@@ -65,7 +65,7 @@ def list_images(root: Path) -> list[str]:
         names = first_few([printable(path) for path in sorted(found.lost)])
         skipped.append(f"{len(found.lost)} folders or links that cannot be opened ({names}); correct or remove them")
     if not found.images:
-        hint = f" except {'. '.join(skipped)}" if skipped else "; give the folder that holds the images"
+        hint = f" except {'. '.join(skipped)}" if skipped else "; give the folder that contains the images"
         raise DatasetError(f"{printable(root)}: no image files in this folder{hint}")
     for reason in skipped:
         rank_zero_warn(f"{printable(root)}: skipped {reason}")
@@ -76,7 +76,7 @@ def load_folder(root: str | Path) -> ImageTable:
     """List all images below a folder as an unrated table.
 
     Raises:
-        DatasetError: The folder does not exist or holds no image that can be read.
+        DatasetError: The folder does not exist or has no readable image.
     """
     folder = find_root(root, "folder")
     files = np.array(list_images(folder), dtype=np.str_)
@@ -93,10 +93,10 @@ def load_folder(root: str | Path) -> ImageTable:
 
 def _walk(root: Path) -> _Listing:
     found = _Listing()
-    folders, links = [""], list[str]()  # still to be walked; each ends with a slash, but for the root
+    folders, links = [""], list[str]()  # still to be walked; all but the root end with a slash
     seen: set[tuple[int, int]] = set()
     while folders or links:
-        # Real folders first: their images get the same names, whatever links to them are called.
+        # Real folders first, so that the names of their images do not depend on links.
         prefix = folders.pop() if folders else links.pop(0)
         # Strings, because Path takes a second for 100,000 files.
         folder = f"{root}/{prefix}"
@@ -114,7 +114,7 @@ def _walk(root: Path) -> _Listing:
 
 
 def _place(entry: os.DirEntry[str], path: str, found: _Listing, folders: list[str], links: list[str]) -> None:
-    """Add one entry of a folder to what was found, or to the folders to be walked."""
+    """Add one entry of a folder to the result, or to the folders to be walked."""
     ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
     image = ending in image_endings()
     hidden = entry.name.startswith(".")

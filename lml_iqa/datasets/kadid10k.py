@@ -47,15 +47,15 @@ _NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>0[1-5])\.png"
 
 
 class KADID10k(IQADataset):
-    """KADID-10k: 10,125 images of 81 photographs, distorted in 25 ways at 5 levels.
+    """KADID-10k: 10,125 images from 81 reference images, with 25 distortion types at 5 levels.
 
     - **Distortions** (``types``): :data:`TYPES`.
-    - **Scores**: MOS 1..5 (1 .. 4.93), *higher is better*, though the column is called ``dmos``.
-    - **Layout**: as published ``images/`` (clean and distorted together) and ``dmos.csv``; as passed on
+    - **Scores**: MOS 1..5 (1 .. 4.93), *higher is better*, although the column is called ``dmos``.
+    - **Layout**: as published ``images/`` (reference and distorted images together) and ``dmos.csv``; in other copies
       ``reference_images/``, ``distorted_images/``, ``dmos.csv``.
-    - **Split**: 80/20 by photograph.
+    - **Split**: 80/20 by reference image.
     - **Get it**: ``download``, or https://database.mmsp-kn.de/kadid-10k-database.html. Free for research, without a
-      formal licence; the photographs are from Pixabay.
+      formal license; the reference images are from Pixabay.
     - **Cite**: H. Lin, V. Hosu, D. Saupe, "KADID-10k: a large-scale artificially distorted IQA database", QoMEX 2019.
     """
 
@@ -78,14 +78,14 @@ class KADID10k(IQADataset):
     access = "KADID-10k is at https://database.mmsp-kn.de/kadid-10k-database.html."
 
     def read_labels(self) -> Listing:
-        """Read ``dmos.csv``; type and level stand in the names."""
+        """Read ``dmos.csv``; type and level are part of the names."""
         columns = read_columns(self.labels, ["dist_img", "ref_img", "dmos"])
         parts = []
         for name, reference in zip(columns["dist_img"], columns["ref_img"], strict=True):
             match = _NAME.fullmatch(name)
             if match is None or not 1 <= int(match["type"]) <= len(TYPES):
                 raise DatasetError(
-                    f"{self.labels}: {name!r} is no image of KADID-10k (like 'I01_01_01.png'); "
+                    f"{self.labels}: {name!r} is not an image of KADID-10k (like 'I01_01_01.png'); "
                     "use the set's own label file"
                 )
             if Path(reference).stem.casefold() != match["reference"].casefold():

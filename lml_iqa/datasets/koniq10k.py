@@ -24,14 +24,14 @@ class KonIQ10k(IQADataset):
     """KonIQ-10k: 10,073 authentic photographs from YFCC100m, chosen for diversity.
 
     - **Scores**: MOS, higher is better. Two scales that are *not* a rescaling of each other (Spearman .992): the
-      z-scored one, 0..100 (3.91 .. 88.39), is preferred where present; else the raw one, 1..5 (1.10 .. 4.31). The log
-      and the checkpoint say which it was.
+      z-scored one, 0..100 (3.91 .. 88.39), if present; otherwise the raw one, 1..5 (1.10 .. 4.31). The log and the
+      checkpoint name the scale in use.
     - **Layout**: ``1024x768/`` or ``512x384/``; ``koniq10k_scores_and_distributions.csv`` (raw and z-score) and
       ``koniq10k_distributions_sets.csv`` (0..100, official split), either or both, at the root or under ``metadata/``.
-    - **Split**: official 7,058 / 1,000 / 2,015, where ``koniq10k_distributions_sets.csv`` is there; papers also use
-      80/20 by image.
+    - **Split**: official 7,058 / 1,000 / 2,015 if ``koniq10k_distributions_sets.csv`` is present; papers also use 80/20
+      by image.
     - **Get it**: ``download``, or https://database.mmsp-kn.de/koniq-10k-database.html. Free for research, without a
-      formal licence; the pictures are Creative Commons ones from Flickr.
+      formal license; the photographs are from Flickr, under Creative Commons.
     - **Cite**: V. Hosu, H. Lin, T. Sziranyi, D. Saupe, "KonIQ-10k: an ecologically valid database for deep learning of
       blind image quality assessment", IEEE Transactions on Image Processing 29, 2020.
     """
@@ -55,7 +55,7 @@ class KonIQ10k(IQADataset):
     access = "KonIQ-10k is at https://database.mmsp-kn.de/koniq-10k-database.html."
 
     def read_labels(self) -> Listing:
-        """Read the z-scores where there are any, and the official parts where they are told."""
+        """Read the z-scores, or else the raw scores, and the official split if it is available."""
         score = "MOS_zscore" if "MOS_zscore" in read_header(self.labels, "image_name") else "MOS"
         columns = read_columns(self.labels, ["image_name", score])
         names = columns["image_name"]
@@ -78,7 +78,7 @@ class KonIQ10k(IQADataset):
             raise DatasetError(f"{file}: images are listed more than once: {first_few(twice)}; keep one row per image")
         for name in names:
             if part.get(name) not in _PARTS:
-                found = f"part {part[name]!r}" if name in part else "no part"
+                found = f"set {part[name]!r}" if name in part else "no set"
                 raise DatasetError(
                     f"{file}: {name!r} of {self.labels.name} is in {found} (known: {', '.join(_PARTS)}); "
                     "use the set's own file"

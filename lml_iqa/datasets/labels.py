@@ -1,4 +1,4 @@
-"""Labels of a data set, and the checks that need no image."""
+"""Labels of a data set, and checks that do not need the images."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from scipy.stats import spearmanr
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.errors import first_few
 
-_ENOUGH = 4  # landmarks: fewer could be reversed or close together by chance
+_ENOUGH = 4  # landmarks; fewer could be reversed or close together by chance
 _REVERSED = -0.5  # Spearman correlation of the landmarks with their published scores
 _SHRUNK = (
-    0.25  # span of the landmarks as a share of the published one; LIVE's first DMOS have 0.58 of the realigned ones
+    0.25  # range of the landmarks relative to the published range; LIVE's first DMOS have 0.58 of the realigned ones
 )
 _OWN = "use the set's own label file, or TableDataModule"
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """What the label files of a data set say, before any image is looked for.
+    """Contents of a data set's label files, before the images are located.
 
     Attributes:
         names: n file names, relative to the folder of the images.
         scores: (n,) float64 scores in native units.
         scale: Range and direction of ``scores``.
-        references: n names of the clean photographs, or None.
+        references: n names of the reference images, or None.
         types: n distortion types, or None.
         levels: n distortion levels, or None.
-        parts: n official parts (``train``, ``val``, ``test`` or empty), or None.
-        unrated: Further images of the set that lie beside these and are not rated (clean photographs, examples).
-        note: What else a reader of the log must know of these labels.
-        listed_in: The label files, for messages, where they are several.
+        parts: n sets of the official split (``train``, ``val``, ``test`` or empty), or None.
+        unrated: Unrated images of the data set in the same folders (reference images, examples).
+        note: Remark for the log.
+        listed_in: Name of the label files in messages, if there are several.
     """
 
     names: Sequence[str]
@@ -52,7 +52,7 @@ class Listing:
 
 
 class Published(Protocol):
-    """Facts about a published data set that its label file is checked against.
+    """Published facts that a data set's label file is validated against.
 
     Attributes:
         name: Name of the data set.
@@ -68,12 +68,12 @@ class Published(Protocol):
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong with a label file.
+    """A problem in a label file.
 
     Attributes:
-        what: What it is.
-        cure: What to do about it.
-        rows: The rows concerned, all of them.
+        what: Description of the problem.
+        cure: How to fix it.
+        rows: All affected rows.
     """
 
     what: str
@@ -85,7 +85,7 @@ class Fault(NamedTuple):
 
 
 def find_faults(listing: Listing, published: Published) -> Iterator[Fault]:
-    """Look for rows and scores that cannot be the set's."""
+    """Find rows and scores that are invalid for the data set."""
     names, scores, scale = listing.names, listing.scores, listing.scale
     if len(names) > published.images:
         yield Fault(
@@ -98,7 +98,7 @@ def find_faults(listing: Listing, published: Published) -> Iterator[Fault]:
     off = np.flatnonzero(~((scores >= scale.low) & (scores <= scale.high))).tolist()
     if off:
         yield Fault(
-            f"scores lie off the scale {scale.low:g}..{scale.high:g} of {published.name}",
+            f"scores are outside the scale {scale.low:g}..{scale.high:g} of {published.name}",
             f"{_OWN} with low and high for ratings of your own",
             tuple(f"{names[row]} ({scores[row]:g})" for row in off),
         )
@@ -125,14 +125,14 @@ def _against_landmarks(listing: Listing, published: Published) -> Iterator[Fault
     name, has, should = landmarks[0]
     if np.ptp(listed) < _SHRUNK * np.ptp(expected):
         yield Fault(
-            f"the scores are on another scale: {name} has {has:g}, where {published.name} gives it {should:g}, and the "
-            f"best and worst images lie {np.ptp(listed) / np.ptp(expected):.2g} times as far apart as published",
+            f"the scores are on another scale: {name} has {has:g}, published in {published.name} is {should:g}, and "
+            f"the best and worst images are {np.ptp(listed) / np.ptp(expected):.2g} times as far apart as published",
             f"{_OWN} with low and high for ratings of your own",
         )
     elif spearmanr(listed, expected).statistic < _REVERSED:
         better = "higher" if listing.scale.higher_is_better else "lower"
         yield Fault(
-            f"the scores run the wrong way: {name} has {has:g}, where {published.name} gives it {should:g} "
+            f"the scores are reversed: {name} has {has:g}, published in {published.name} is {should:g} "
             f"({better} is better)",
             f"{_OWN} with higher_is_better for ratings of your own",
         )

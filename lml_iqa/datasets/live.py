@@ -14,24 +14,24 @@ from lml_iqa.datasets.readers.matlab import read_numbers, read_texts
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.errors import DatasetError
 
-# The rows of the label files: so many of each folder, in this order, numbered from 1.
+# Number of rows per folder in the label files, in this order; image numbers start at 1.
 _FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
 _FOLDER = "databaserelease2"
 
 
 class LIVE(IQADataset):
-    """LIVE Image Quality Assessment Database, release 2: 779 images of 29 photographs, distorted in 5 ways.
+    """LIVE Image Quality Assessment Database, release 2: 779 images from 29 reference images, with 5 distortion types.
 
     - **Distortions** (``types``): JPEG2000 ``jp2k`` 169, JPEG ``jpeg`` 175, white noise ``wn`` 145, Gaussian blur
-      ``gblur`` 145, JPEG2000 over a fading channel ``fastfading`` 145. Levels are continuous: the table has none.
-    - **Scores**: DMOS, *lower is better*. The realigned ones (``dmos_realigned.mat``, -2.64 .. 111.77), which the field
-      uses; ``dmos.mat`` (17.9 .. 84.5) only where they are not there, and the log says so. The two correlate .947.
+      ``gblur`` 145, JPEG2000 over a fading channel ``fastfading`` 145. Levels are continuous; the table has none.
+    - **Scores**: DMOS, *lower is better*. The realigned DMOS (``dmos_realigned.mat``, -2.64 .. 111.77), which papers
+      use; ``dmos.mat`` (17.9 .. 84.5) only if that file is missing, with a note in the log. The two correlate .947.
     - **Layout**: ``databaserelease2/{jp2k,jpeg,wn,gblur,fastfading,refimgs}/img{n}.bmp``, ``refnames_all.mat`` and the
-      label file beside them or one folder up. Of 982 rows 203 are copies of the photographs (``orgs``), left out.
-    - **Split**: 80/20 by photograph.
+      label file in that folder or one above. Of 982 rows, 203 are copies of reference images (``orgs``) and skipped.
+    - **Split**: 80/20 by reference image.
     - **Get it**: from https://live.ece.utexas.edu/research/Quality/subjective.htm, with the password that the authors
-      send on request. Free to use with their copyright notice and citation. ``dmos_realigned.mat`` is a download of
-      its own there.
+      send on request. Free to use with their copyright notice and citation. ``dmos_realigned.mat`` is a separate
+      download there.
     - **Cite**: H. R. Sheikh, M. F. Sabir, A. C. Bovik, "A statistical evaluation of recent full reference image quality
       assessment algorithms", IEEE Transactions on Image Processing 15(11), 2006.
     """
@@ -60,32 +60,32 @@ class LIVE(IQADataset):
 
     @classmethod
     def homes(cls, root: Path) -> list[Path]:
-        """As for every set; label files one folder up count only for a folder that holds the images."""
+        """Folders with a label file; one in the parent folder counts only if the folder contains the images."""
         inside = [name for name in cls.labels_in if not name.startswith("../")]
         found = {home: CaseFolder(home) for home in super().homes(root)}
         return [home for home, folder in found.items() if folder.find("jp2k") or any(map(folder.find_file, inside))]
 
     def read_labels(self) -> Listing:
-        """Read DMOS, the references' names, and which rows are copies of references."""
+        """Read the DMOS, the names of the reference images, and the flags of rows that are copies of them."""
         realigned = self.labels.name.casefold() == "dmos_realigned.mat"
         dmos = read_numbers(self.labels, "dmos_new" if realigned else "dmos")
         marks = read_numbers(self.labels, "orgs")
         copies = marks == 1
         if not np.isin(marks, (0, 1)).all():
-            raise DatasetError(f"{self.labels}: orgs holds other values than 0 and 1; use the set's own file")
+            raise DatasetError(f"{self.labels}: orgs has values other than 0 and 1; use the set's own file")
         names_file = self.find("refnames_all.mat", f"{_FOLDER}/refnames_all.mat", "../refnames_all.mat")
         references = read_texts(names_file, "refnames_all")
         rows = [(f"{folder}/img{n}.bmp", folder) for folder, count in _FOLDERS.items() for n in range(1, count + 1)]
         for file, length in ((self.labels, len(dmos)), (self.labels, len(copies)), (names_file, len(references))):
             if length != len(rows):
-                raise DatasetError(f"{file}: holds {length} rows where LIVE has {len(rows)}; use the set's own file")
+                raise DatasetError(f"{file}: has {length} rows, but LIVE has {len(rows)}; use the set's own file")
         rated = np.flatnonzero(~copies)
         if len(rated) == 0:
             raise DatasetError(f"{self.labels}: marks every row as a copy (orgs); use the set's own file")
         for i in rated:
             if not references[i]:
                 raise DatasetError(
-                    f"{names_file}: row {i + 1} ({rows[i][0]}) names no photograph; use the set's own file"
+                    f"{names_file}: row {i + 1} ({rows[i][0]}) has no reference image; use the set's own file"
                 )
         return Listing(
             names=[rows[i][0] for i in rated],
@@ -94,5 +94,5 @@ class LIVE(IQADataset):
             references=[PurePosixPath(references[i]).stem for i in rated],
             types=[rows[i][1] for i in rated],
             unrated=frozenset(rows[i][0] for i in np.flatnonzero(copies)),
-            note="realigned DMOS" if realigned else "DMOS as first released, not the realigned ones the field uses",
+            note="realigned DMOS" if realigned else "DMOS as first released, not the realigned DMOS that papers use",
         )

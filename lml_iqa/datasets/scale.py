@@ -1,4 +1,4 @@
-"""The scale of a dataset's scores, and how scores on different scales are compared."""
+"""Score scales, and comparison of scores on different scales."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class ScoreScale:
     """Range and direction of native scores, and the conversion to the model's 0..1 (higher is better) and back.
 
     Attributes:
-        name: What the scores are, for example ``"MOS"`` or ``"DMOS"``.
+        name: Kind of the scores, for example ``"MOS"`` or ``"DMOS"``.
         low: Lowest score of the scale, in native units.
         high: Highest score of the scale, in native units.
         higher_is_better: False for difference scores (DMOS), where the best image has the lowest score.
-        stated: Whether ``low`` and ``high`` are those of the scale. False: they are the lowest and the highest score
-            that a label file happens to contain. Two scales that differ only in this are equal.
+        stated: True if ``low`` and ``high`` are the limits of the scale, False if they are only the lowest and highest
+            score of a label file. Not part of the comparison of two scales.
 
     Raises:
-        ValueError: ``low`` and ``high`` are not finite, or not in this order.
+        ValueError: ``low`` or ``high`` is not finite, or ``low`` is not below ``high``.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ScoreScale:
         return f"{self.name} {self.low:g}..{self.high:g}, {'higher' if self.higher_is_better else 'lower'} is better"
 
     def to_unit(self, native: Scores) -> Scores:
-        """Map native scores (array or tensor) to 0..1, higher better. Values off the scale land outside 0..1."""
+        """Map native scores (array or tensor) to 0..1, higher better. Scores off the scale map outside 0..1."""
         unit = (native - self.low) / (self.high - self.low)
         return unit if self.higher_is_better else 1.0 - unit
 
@@ -51,34 +51,34 @@ class ScoreScale:
         return self.low + (unit if self.higher_is_better else 1.0 - unit) * (self.high - self.low)
 
     def convert(self, native: Scores, to: ScoreScale) -> Scores:
-        """Map native scores (array or tensor) of this scale linearly to another scale, best to best, worst to worst."""
+        """Map native scores (array or tensor) linearly to another scale, best to best and worst to worst."""
         same = (self.low, self.high, self.higher_is_better) == (to.low, to.high, to.higher_is_better)
         return native if same else to.to_native(self.to_unit(native))
 
     @property
     def native_per_unit(self) -> float:
-        """Length of the native scale: turns a spread on 0..1 into a spread in native units."""
+        """Length of the native scale, to convert a spread on 0..1 to native units."""
         return self.high - self.low
 
 
 def ratings_scale(model: ScoreScale, data: ScoreScale) -> ScoreScale:
-    """Scale of a dataset's ratings, for their comparison with the scores of a model that was trained on other data.
+    """Scale of a data set's ratings, for comparison with the scores of a model trained on other data.
 
-    Ratings whose scale is not stated are taken to be on the model's scale (a second label file of the same study), not
-    on a scale of their own that their lowest and highest score would define.
+    Ratings without a stated scale are assumed to be on the model's scale (a second label file of the same study), not
+    on the range from their lowest to their highest score.
 
     Args:
         model: Scale of the ratings that the model was trained on.
-        data: Scale of the dataset.
+        data: Scale of the data set.
 
     Returns:
-        ``model`` where ``data`` has the same direction and is not stated, else ``data``.
+        ``model`` if ``data`` has the same direction and is not stated, else ``data``.
     """
     return model if not data.stated and data.higher_is_better == model.higher_is_better else data
 
 
 def scale_warning(model: ScoreScale, data: ScoreScale) -> str:
-    """What a user should know before scores of a model are compared with a dataset's ratings; empty for nothing."""
+    """Warning for a comparison of a model's scores with a data set's ratings; empty if the scales agree."""
     if ratings_scale(model, data) == data:
         if (model.low, model.high, model.higher_is_better) == (data.low, data.high, data.higher_is_better):
             return ""
@@ -89,6 +89,6 @@ def scale_warning(model: ScoreScale, data: ScoreScale) -> str:
     if model.low <= data.low and data.high <= model.high:
         return ""
     return (
-        f"the model was trained on {model}, and the ratings, whose scale is not stated, reach from {data.low:g} to "
-        f"{data.high:g}: they are compared as if on the model's scale. State theirs with data.low and data.high"
+        f"the model was trained on {model}, and the ratings, whose scale is not stated, range from {data.low:g} to "
+        f"{data.high:g}: they are compared as if on the model's scale. Set their scale with data.low and data.high"
     )

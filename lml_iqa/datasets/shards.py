@@ -1,4 +1,4 @@
-"""A whole data set, labels and images, packed into a few large files that are read at random, on disk or from afar."""
+"""Data sets packed into a few large files with random access, on disk or in object storage."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _TABLE = "table.npz"  # name of item 0; item i + 1 is the image of row i
 def pack(table: ImageTable, folder: str | Path, *, shard_bytes: int = 1 << 26) -> None:
     """Pack a data set into shards.
 
-    Image files are packed as they are, byte for byte, so that a model sees the same pixels.
+    Image files are stored byte for byte, so the decoded pixels are identical.
 
     Args:
         table: The data set.
-        folder: Folder for the shards; made where there is none, and empty.
-        shard_bytes: Size of a shard; one that holds a larger item is larger.
+        folder: Folder of the shards, new or empty.
+        shard_bytes: Size of a shard; a larger item gets a shard of its own.
 
     Raises:
-        DatasetError: The folder is not empty or cannot be written, an image cannot be read, litdata is not installed.
+        DatasetError: The folder is not empty or not writable, an image cannot be read, or litdata is not installed.
     """
     folder = Path(folder).expanduser()
     _require_litdata()
@@ -46,7 +46,7 @@ def pack(table: ImageTable, folder: str | Path, *, shard_bytes: int = 1 << 26) -
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise DatasetError(f"{folder}: not empty; give a new folder for the shards, or clear this one")
-        warnings.filterwarnings("ignore", "An item was larger than the target chunk size")  # and gets its own
+        warnings.filterwarnings("ignore", "An item was larger than the target chunk size")  # expected, see shard_bytes
         writer = Cache(str(folder), chunk_bytes=shard_bytes)
         writer[0] = (_TABLE.encode(), _packed_columns(table))
         for row in tqdm(range(len(table)), desc="packing", unit="image", disable=None):
@@ -55,13 +55,13 @@ def pack(table: ImageTable, folder: str | Path, *, shard_bytes: int = 1 << 26) -
         writer.merge()
     except OSError as error:
         raise DatasetError(
-            f"{error.filename or folder}: {error.strerror or error}, while {table.name} was packed into {folder}; "
-            "mend that, clear the folder, and pack again"
+            f"{error.filename or folder}: {error.strerror or error}, while packing {table.name} into {folder}; "
+            "fix the cause, clear the folder, and pack again"
         ) from error
 
 
 def load_shards(place: str | Path) -> ImageTable:
-    """Read the table of a data set that :func:`pack` packed; its images are read when they are asked for.
+    """Read the table of a data set packed by :func:`pack`; images are read on access.
 
     Args:
         place: Folder of the shards, or an address that litdata reads (``s3://bucket/folder``).
@@ -84,16 +84,16 @@ def load_shards(place: str | Path) -> ImageTable:
 
 
 class Shards:
-    """The images of a packed data set.
+    """Images of a packed data set.
 
-    litdata reads one image at a time: from a folder just its bytes, from object storage by a request for its bytes.
-    Every process has a reader of its own, opened when it reads its first image.
+    litdata reads only the bytes of the requested image, from a folder or by a range request to object storage. Each
+    process opens a separate reader on first use.
 
     Args:
         place: Folder or address.
 
     Attributes:
-        packing: Names this packing of the images, among all.
+        packing: Unique ID of this set of images.
     """
 
     def __init__(self, place: str) -> None:
@@ -102,22 +102,22 @@ class Shards:
         self._reader: tuple[int, StreamingDataset] | None = None
 
     def table(self) -> bytes:
-        """The packed columns.
+        """Content of the packed columns.
 
         Raises:
-            DatasetError: There are no shards in that place, or they cannot be read.
+            DatasetError: There are no shards at this address, or they cannot be read.
         """
         return self._item(0, _TABLE)
 
     def image(self, row: int, name: str) -> bytes:
-        """One row's image file, as it was.
+        """Content of one row's image file.
 
         Args:
-            row: Its row.
-            name: Its name in the table.
+            row: Row number.
+            name: Name of the image in the table.
 
         Raises:
-            DatasetError: The shards cannot be read, or hold another image in its place.
+            DatasetError: The shards cannot be read, or contain another image in this row.
         """
         return self._item(row + 1, name)
 
@@ -127,15 +127,15 @@ class Shards:
     def _item(self, number: int, name: str) -> bytes:
         try:
             found, content = self._open()[number]
-        except Exception as error:  # litdata lets through whatever a damaged file makes Python say
+        except Exception as error:  # litdata does not wrap the errors of damaged files
             raise DatasetError(
                 f"{self.place}: cannot read {name} from the shards ({type(error).__name__}: {str(error)[:200]}); "
-                "give a folder that `lml-iqa data shard` finished, copy it again, or pack anew"
+                "give a complete folder written by `lml-iqa data shard`, copy it again, or pack again"
             ) from error
         if found != _encoded(name):
             raise DatasetError(
-                f"{self.place}: the shards hold {bytes(found)[:80]!r} where {name} should be: they are mixed from "
-                "several packings, or damaged; copy them again, or pack anew"
+                f"{self.place}: the shards contain {bytes(found)[:80]!r} instead of {name}: they are mixed from "
+                "several packings, or damaged; copy them again, or pack again"
             )
         return bytes(content)
 

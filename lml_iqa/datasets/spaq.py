@@ -17,11 +17,11 @@ _LABELS = "MOS and Image attribute scores.xlsx"
 class SPAQ(IQADataset):
     """SPAQ (Smartphone Photography Attribute and Quality): 11,125 photographs from 66 phones.
 
-    - **Scores**: MOS 0..100 (2 .. 96), higher is better, given in the laboratory.
+    - **Scores**: MOS 0..100 (2 .. 96), higher is better, from a laboratory study.
     - **Layout**: ``TestImage/``, ``SPAQ zip/`` or ``SPAQ zip/512x384``, and ``Annotations/MOS and Image attribute
-      scores.xlsx``. The originals have many megapixels: the field brings the short side to 512 pixels (``short_side``).
-    - **Split**: 80/20 by image; there is no official one.
-    - **Get it**: ``download`` (35 GB; the mirror that its authors name), or https://github.com/h4nwei/SPAQ. For
+      scores.xlsx``. The originals have many megapixels; papers resize the short side to 512 pixels (``short_side``).
+    - **Split**: 80/20 by image; there is no official split.
+    - **Get it**: ``download`` (35 GB, from the mirror linked by its authors), or https://github.com/h4nwei/SPAQ. For
       education and research only.
     - **Cite**: Y. Fang, H. Zhu, Y. Zeng, K. Ma, Z. Wang, "Perceptual quality assessment of smartphone photography",
       CVPR 2020.

@@ -1,4 +1,4 @@
-"""Splits that do not leak: grouped by reference, sorted before shuffling, seeded, hashed, and kept in a small file."""
+"""Splits without leakage: grouped by reference image, sorted before shuffling, seeded, hashed, and saved as JSON."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from lml_iqa.utils.files import atomic_path
 from lml_iqa.utils.options import check_choice
 
 SplitRule = Literal["auto", "reference", "random", "official", "whole"]
-"""How a table is divided: by clean photograph, by image, or as its authors did. ``auto`` takes the first that applies
-of ``official``, ``reference``, ``random``. ``whole`` is for testing a model that was trained elsewhere: all images are
-the test part."""
+"""Rule of a split: by reference image, by image, or official. ``auto`` is the first that applies of ``official``,
+``reference`` and ``random``. ``whole`` puts all images into the test set, to test a model trained on other data."""
 
 
 _PARTS = ("train", "val", "test")
@@ -30,15 +29,15 @@ _PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of the three parts of a table.
+    """Row numbers of a table's training, validation and test set.
 
     Attributes:
-        train: Rows to train on.
-        val: Rows to choose the model on; carved out of the training part. Empty where there is no validation part.
-        test: Rows to report on.
-        rule: The rule that made the split (never ``auto``).
-        seed: The seed that made it.
-        data_digest: :meth:`ImageTable.digest` of the table it was made for.
+        train: Rows of the training set.
+        val: Rows of the validation set, taken from the training set. Empty if there is no validation set.
+        test: Rows of the test set.
+        rule: Rule of the split (never ``auto``).
+        seed: Seed of the split.
+        data_digest: :meth:`ImageTable.digest` of the table that the split was made for.
     """
 
     train: NDArray[np.int64]
@@ -49,7 +48,7 @@ class Split:
     data_digest: str
 
     def digest(self, table: ImageTable) -> str:
-        """SHA-256 (hex) over which images lie in which part, whatever the rule that made it and the row order."""
+        """SHA-256 (hex) of the images in each set; independent of the rule and the row order."""
         hasher = hashlib.sha256()
         for part in _PARTS:
             for names in table.sorted_ids(getattr(self, part)):
@@ -57,7 +56,7 @@ class Split:
         return hasher.hexdigest()
 
     def save(self, path: str | Path, table: ImageTable) -> None:
-        """Write the split as JSON: the ids of each part, with rule, seed, and hashes of the data and of the parts."""
+        """Write the split as JSON: the ids of each set, the rule, the seed, and hashes of the data and of the sets."""
         head = {
             "dataset": table.name,
             "rule": self.rule,
@@ -78,13 +77,13 @@ class Split:
 
     @classmethod
     def load(cls, path: str | Path, table: ImageTable) -> Split:
-        """Read a split that :meth:`save` wrote.
+        """Read a split written by :meth:`save`.
 
-        The table may have more rows than the one that the split was made for: those are in no set. The rows that the
-        file names must have the ids, scores and references that it was made for.
+        The table may have more rows than the one that the split was made for; these are in no set. Ids, scores and
+        references of the listed rows must be unchanged.
 
         Raises:
-            DatasetError: The file is not such a split, was made for other data, or was edited.
+            DatasetError: The file is not a split, was made for other data, or was edited.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -105,7 +104,7 @@ class Split:
         if digest != table.digest() and (unknown or digest != table.digest(named)):
             raise DatasetError(
                 f"{path}: made for other data (hash {digest[:12]}, this {table.name} has {table.digest()[:12]}); "
-                "use the label file and images it was made for, or make a new split"
+                "use the original label file and images, or make a new split"
             )
         split = cls(**rows, rule=rule, seed=seed, data_digest=digest)
         repeated = np.bincount(named, minlength=1).max() > 1
@@ -127,29 +126,29 @@ def make_split(
     test_fraction: float = 0.2,
     val_fraction: float | None = 0.1,
 ) -> Split:
-    """Divide a table into training, validation and test part.
+    """Divide a table into training, validation and test set.
 
-    Groups (clean photographs, or single images) are sorted by name before a seeded shuffle, so the split depends
-    neither on the file system nor on the row order of the label file. The validation part is carved out of the
-    training part by whole groups; an official validation part is kept.
+    Groups (reference images, or single images) are sorted by name before a seeded shuffle, so the split depends
+    neither on the file system nor on the row order of the label file. The validation set is taken from the training
+    set by whole groups; an official validation set is kept.
 
     Args:
         table: The data set.
         rule: See :data:`SplitRule`.
         seed: Seed of the shuffle, 0 to 9 for the field's ten repeats.
-        test_fraction: Share of the groups that goes to the test part (not used by ``official``).
-        val_fraction: Share of the remaining groups that goes to the validation part. None: there is no such part, and
-            the images of an official one are trained on.
+        test_fraction: Share of the groups in the test set (not used by ``official``).
+        val_fraction: Share of the remaining groups in the validation set. None for no validation set; an official one
+            is added to the training set.
 
     Raises:
         ValueError: Unknown rule.
-        DatasetError: The rule does not apply to this table, or too few groups for a training, validation and test part.
+        DatasetError: The rule does not apply to this table, or there are too few groups for the sets.
     """
     check_choice("split", rule, SplitRule)
     if not table.rated:
         raise DatasetError(f"{table.root}: its images have no human scores, so they can only be scored (predict)")
     if not (0 < test_fraction < 1 and (val_fraction is None or 0 < val_fraction < 1)):
-        raise DatasetError(f"test_fraction={test_fraction} and val_fraction={val_fraction} must lie between 0 and 1")
+        raise DatasetError(f"test_fraction={test_fraction} and val_fraction={val_fraction} must be between 0 and 1")
     if rule == "auto":
         rule = "official" if table.parts is not None else "reference" if table.references is not None else "random"
     if rule == "official" and table.parts is None:
@@ -176,8 +175,8 @@ def make_split(
             if len(torn):
                 name = str(table.references[groups == torn[0]][0])
                 raise DatasetError(
-                    f"{table.name} ({table.source}): images of reference {name!r} stand in the test part and in "
-                    "another one, which leaks; move them to one part, or use split: reference"
+                    f"{table.name} ({table.source}): images of reference {name!r} are in the test set and in "
+                    "another set, which leaks; move them to one set, or use split: reference"
                 )
     else:
         test = _draw(groups, ~nothing, test_fraction, rng)
@@ -187,7 +186,7 @@ def make_split(
         wanted = rule != "whole" and (part != "validation" or val_fraction is not None)
         if wanted and not rows.any():
             raise DatasetError(
-                f"{table.name} ({table.source}): the {part} part of the {rule} split is empty "
+                f"{table.name} ({table.source}): the {part} set of the {rule} split is empty "
                 f"({len(table)} images in {len(np.unique(groups))} groups); add images or change the fractions"
             )
     return Split(
@@ -201,21 +200,21 @@ def make_split(
 
 
 def thin_out(split: Split, table: ImageTable, fraction: float) -> Split:
-    """Keep a share of a split's training images, as if people had rated fewer; validation and test part stay.
+    """Reduce the training set to a share of its images; validation and test set are unchanged.
 
-    Whole groups (clean photographs, or single images) are kept, drawn with the split's seed; those of a smaller share
-    are among those of a larger one.
+    Whole groups (reference images, or single images) are kept, drawn with the split's seed; a smaller share is a subset
+    of a larger one.
 
     Args:
         split: The split.
-        table: The data set it belongs to.
-        fraction: Share of the training part's groups, above 0 and up to 1.
+        table: The table that the split belongs to.
+        fraction: Share of the training set's groups, above 0 and up to 1.
 
     Raises:
         DatasetError: The share is out of range.
     """
     if not 0 < fraction <= 1:
-        raise DatasetError(f"train_fraction={fraction} must lie above 0 and up to 1")
+        raise DatasetError(f"train_fraction={fraction} must be above 0 and at most 1")
     if fraction == 1:
         return split
     groups = _groups(table, split.rule)[split.train]
@@ -225,11 +224,11 @@ def thin_out(split: Split, table: ImageTable, fraction: float) -> Split:
 
 
 def reference_key(name: str) -> str:
-    r"""Key of a reference image: equal for names that differ by spelling only.
+    r"""Key of a reference image, equal for names that differ only in spelling.
 
-    Ignored are letter case, Unicode composition, spaces at the ends, the kind of slash, ``.`` folders and the ending
-    of an image file: ``I01.BMP``, ``./i01.png`` and ``i01`` are one reference. Folders count: ``a/1.png`` and
-    ``b/1.png`` are two.
+    Letter case, Unicode composition, surrounding spaces, the kind of slash, ``.`` folders and image file extensions are
+    ignored: ``I01.BMP``, ``./i01.png`` and ``i01`` are one reference. Folders are not: ``a/1.png`` and ``b/1.png`` are
+    two.
     """
     path = posixpath.normpath(spelling_key(name.replace("\\", "/")).strip())
     stem, ending = posixpath.splitext(path)
@@ -238,7 +237,7 @@ def reference_key(name: str) -> str:
     return stem.rstrip() if ending in _IMAGE_ENDINGS else path
 
 
-# A fixed list: the same split whichever plug-ins Pillow has.
+# A fixed list, so that splits do not depend on Pillow's plug-ins.
 _IMAGE_ENDINGS = frozenset(
     {".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"}
     | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
@@ -266,7 +265,7 @@ def _groups(table: ImageTable, rule: str) -> NDArray[np.int64]:
 def _draw(
     groups: NDArray[np.int64], candidates: NDArray[np.bool_], fraction: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Draw whole groups among the candidate rows: at least one, never all of them."""
+    """Draw whole groups from the candidate rows: at least one, never all of them."""
     present = np.flatnonzero(np.bincount(groups[candidates]))  # sorted
     count = min(max(1, round(fraction * len(present))), len(present) - 1)
     chosen = rng.permutation(present)[:count]

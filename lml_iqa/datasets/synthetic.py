@@ -1,4 +1,4 @@
-"""Distorts reference images in TID2013's ways; labels are the mean MOS per type and level (pseudo-labels)."""
+"""Reference images with TID2013's distortions, labeled with the mean MOS per type and level (pseudo-labels)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from lml_iqa.images.read import read_image
 _log = logging.getLogger(__name__)
 
 LEVELS = (1, 2, 3, 4, 5)
-WIDTH, HEIGHT = 512, 384  # TID2013's: severities and labels belong to photographs seen at this size
-_RECIPE = "1"  # change it when rendering changes: it names the cache
+WIDTH, HEIGHT = 512, 384  # TID2013's size, which its severities and ratings refer to
+_RECIPE = "1"  # part of the cache key; change it when rendering changes
 
-# Color photographs that come with installed packages: (package, folder inside it, file).
+# Photographs in installed packages: (package, folder, file).
 PACKAGED_PHOTOGRAPHS = (
     ("skimage", "data", "astronaut.png"),
     ("skimage", "data", "chelsea.png"),
@@ -45,7 +45,7 @@ PACKAGED_PHOTOGRAPHS = (
 
 
 def packaged_photographs() -> list[Path]:
-    """Clean photographs that come with scikit-image, scikit-learn and matplotlib: no download.
+    """Reference images that are installed with scikit-image, scikit-learn and matplotlib.
 
     Raises:
         DatasetError: A package or its file is missing.
@@ -56,8 +56,8 @@ def packaged_photographs() -> list[Path]:
         path = Path(spec.origin).parent / folder / name if spec is not None and spec.origin else None
         if path is None or not path.is_file():
             raise DatasetError(
-                f"the clean photograph {name} comes with {package}, which is not installed or lacks it; "
-                "pip install 'lml-iqa[quickstart]', or give a folder of clean photographs (data.root)"
+                f"the reference image {name} is part of {package}, which is not installed or lacks it; "
+                "pip install 'lml-iqa[quickstart]', or give a folder of reference images (data.root)"
             )
         photographs.append(path)
     return photographs
@@ -67,31 +67,31 @@ def folder_photographs(root: str | Path) -> list[Path]:
     """All images below a folder, sorted.
 
     Raises:
-        DatasetError: The folder does not exist or holds no image.
+        DatasetError: The folder does not exist or contains no image.
     """
     folder = find_root(root, "synthetic")
     return [folder / name for name in list_images(folder)]
 
 
 def load_synthetic(photographs: Sequence[Path], types: Sequence[int], cache: Path, seed: int) -> ImageTable:
-    """Distort every reference image with every type and level, once, and label the results.
+    """Distort every reference image with every type and level, and label the results.
 
-    The reference images are brought to TID2013's 512x384 (shrunk to cover it, cut around the center, never enlarged).
-    Labels are pseudo-labels: the MOS of that type and level in TID2013, averaged over its reference images. Nobody
-    rated these images, and all images of one type and level have the same label, so metrics on them tell how well
-    types and levels are ranked, not how well a model agrees with ratings of single images.
+    The reference images are shrunk to cover TID2013's 512x384 and center-cropped, never enlarged. The labels are
+    pseudo-labels: TID2013's MOS of the type and level, averaged over its reference images. The images themselves are
+    not rated, and all images of one type and level have the same label, so metrics on them measure the ranking of types
+    and levels, not the agreement with ratings of single images.
 
     Args:
         photographs: Files of the reference images.
         types: TID2013 distortion types, 1..24.
-        cache: Folder that keeps the rendered images; a complete rendering is used again.
+        cache: Folder of the rendered images; a complete rendering is reused.
         seed: Seed of the noise.
 
     Returns:
         A table with reference, type and level of each image; scores on TID2013's MOS scale, 0..9.
 
     Raises:
-        DatasetError: An unknown type, or two photographs of one name.
+        DatasetError: An unknown type, or two reference images with the same name.
     """
     from lml_iqa.transforms.distortions import human_mean_opinion  # loads albumentations and OpenCV
 
@@ -101,7 +101,7 @@ def load_synthetic(photographs: Sequence[Path], types: Sequence[int], cache: Pat
     names = [path.stem for path in photographs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise DatasetError(f"two reference images are called {repeated[0]!r}; give each its own name")
+        raise DatasetError(f"two reference images are called {repeated[0]!r}; rename one of them")
     folder = _rendered(photographs, sorted(set(types)), cache, seed)
     mean_mos = human_mean_opinion()
     rows = [(n, t, level) for n in names for t in sorted(set(types)) for level in LEVELS]
@@ -123,7 +123,7 @@ def _file(name: str, kind: int, level: int) -> str:
 
 
 def _rendered(photographs: Sequence[Path], types: Sequence[int], cache: Path, seed: int) -> Path:
-    """Folder of the rendered images: found complete, or rendered beside it and moved into place at once."""
+    """Folder of the rendered images; rendered into a temporary folder and renamed when complete."""
     hasher = hashlib.sha256(f"{_RECIPE} {list(types)} {seed}".encode())
     for path in photographs:
         hasher.update(path.stem.encode() + path.read_bytes())
@@ -131,17 +131,17 @@ def _rendered(photographs: Sequence[Path], types: Sequence[int], cache: Path, se
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    _log.info("rendering %d distorted photographs into %s", len(photographs) * len(types) * len(LEVELS), folder)
+    _log.info("rendering %d distorted images into %s", len(photographs) * len(types) * len(LEVELS), folder)
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=cache))
     try:
         jobs = [(path, kind, partial, seed) for path in photographs for kind in types]
-        # Threads: OpenCV, Pillow and NumPy let go of the interpreter while they work.
+        # Threads suffice: OpenCV, Pillow and NumPy release the GIL.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_render, *zip(*jobs, strict=True)))
         try:
             partial.rename(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process was faster, with the same result
+            if not folder.is_dir():  # otherwise another process has rendered the same images
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -149,7 +149,7 @@ def _rendered(photographs: Sequence[Path], types: Sequence[int], cache: Path, se
 
 
 def _render(photograph: Path, kind: int, folder: Path, seed: int) -> None:
-    """Render all levels of one type of one photograph."""
+    """Render all levels of one type for one reference image."""
     from lml_iqa.transforms.distortions import distort
 
     image = fit_to_tid2013(read_image(photograph))
@@ -157,12 +157,12 @@ def _render(photograph: Path, kind: int, folder: Path, seed: int) -> None:
     for level in LEVELS:
         digest = hashlib.sha256(f"{seed} {photograph.stem} {kind} {level}".encode()).digest()
         distorted = distort(image, kind, level, seed=int.from_bytes(digest[:4], "little"))
-        # Level 1: twice as fast to write as the default, a fifth larger.
+        # Twice as fast to write as the default level, a fifth larger.
         Image.fromarray(distorted).save(folder / _file(photograph.stem, kind, level), compress_level=1)
 
 
 def fit_to_tid2013(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrink an (H, W, 3) photograph to cover 512x384 and cut its center; smaller sides stay as they are."""
+    """Shrink an (H, W, 3) image to cover 512x384 and center-crop it; smaller sides are kept."""
     height, width = image.shape[:2]
     ratio = max(WIDTH / width, HEIGHT / height)
     if ratio < 1:

@@ -1,4 +1,4 @@
-"""What every IQA dataset becomes: one row per rated image."""
+"""Common table of all data sets: one row per rated image."""
 
 from __future__ import annotations
 
@@ -22,25 +22,29 @@ from lml_iqa.images.resized import ResizedImages
 
 
 class ImageSource(Protocol):
-    """Where the images of a table come from if they are not files in its folder.
+    """Source of a table's images if they are not files in its folder.
 
     Attributes:
-        packing: Unique ID of this set of images; part of the key of cached copies.
+        packing: Unique ID of this set of images; part of the cache key of resized copies.
     """
 
     packing: str
 
     def image(self, row: int, name: str) -> bytes:
-        """Content of the image file of a row, which is called ``name`` in the table.
+        """Content of the image file of a row.
+
+        Args:
+            row: Row number.
+            name: Name of the image in the table.
 
         Raises:
-            DatasetError: It cannot be read.
+            DatasetError: The image cannot be read.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class ImageTable:
-    """One row per rated image. Columns are NumPy arrays: no Python object per row, shared by workers without copies.
+    """One row per rated image. Columns are NumPy arrays, so worker processes share them without copies.
 
     Attributes:
         name: Name of the data set.
@@ -48,21 +52,21 @@ class ImageTable:
         files: (n,) POSIX paths relative to ``root``, as they are on disk.
         scores: (n,) float64 scores in native units.
         scale: Range and direction of ``scores``.
-        references: (n,) name of the clean photograph each image was made from; None for authentic sets.
+        references: (n,) name of each image's reference image; None for authentic data sets.
         types: (n,) distortion type of each image, or None.
         levels: (n,) int64 distortion level of each image, or None.
-        parts: (n,) official part of each image, ``"train"``, ``"val"``, ``"test"`` or ``""`` (in none), or None.
-        ids: (n,) name of each image that does not depend on where and how it lies on this disk: what a split is made
-            from and stored with. Default ``files``.
-        resized: Where images are brought to a smaller size before anything else sees them; None to take them as they
-            are.
-        shards: Where the images lie if not in ``root``: packed into large files.
-        source: Which layout and label file the table was read from; travels into logs and checkpoints.
-        rated: False for images that nobody rated, which can only be scored; their ``scores`` are NaN.
+        parts: (n,) set of each image in the official split, ``"train"``, ``"val"``, ``"test"`` or ``""`` (none), or
+            None.
+        ids: (n,) name of each image, independent of the folder layout; splits are made from these names and stored
+            with them. Default ``files``.
+        resized: Cache of resized images; None to read the images at their original size.
+        shards: Source of the images if they are packed into large files instead of stored in ``root``.
+        source: Layout and label file that the table was read from; written to logs and checkpoints.
+        rated: False for unrated images, which can only be scored; their ``scores`` are NaN.
 
     Raises:
-        DatasetError: Columns of unequal length, no rows, a file listed twice, a score that is not finite or lies off
-            the scale, an unknown part.
+        DatasetError: Columns of unequal length, no rows, a file listed twice, a score that is not finite or off the
+            scale, or an unknown set in ``parts``.
     """
 
     name: str
@@ -98,14 +102,14 @@ class ImageTable:
             known = [self.parts == part for part in ("train", "val", "test", "")]
             self._refuse(
                 ~np.logical_or.reduce(known),
-                "belongs to an unknown part",
-                'name the parts "train", "val" and "test" (empty: in none)',
+                "belongs to an unknown set of the split",
+                'name the sets "train", "val" and "test" (empty: none)',
             )
 
     def _refuse_repeated(self, names: NDArray[np.str_], order: NDArray[np.int64]) -> None:
         repeated = np.zeros(len(names), dtype=bool)
         for start in range(0, len(names), BLOCK):
-            rows = order[start : start + BLOCK + 1]  # the next block's first name is this one's neighbor
+            rows = order[start : start + BLOCK + 1]  # one more: the last name is compared with the next block's first
             repeated[rows[:-1][names[rows[:-1]] == names[rows[1:]]]] = True
         self._refuse(repeated, "is listed more than once", "keep one row per image (average its scores)")
 
@@ -115,7 +119,7 @@ class ImageTable:
         self._refuse(
             off,
             f"has a score outside the scale {self.scale.low:g}..{self.scale.high:g} of this {self.scale.name}",
-            "correct the score, or state the scale that the scores are on",
+            "correct the score, or set the scale of the scores",
         )
 
     def __len__(self) -> int:
@@ -135,15 +139,15 @@ class ImageTable:
         return self.root / str(self.files[row])
 
     def facts(self, row: int) -> dict[str, Any]:
-        """``path`` of one row's image, and its ``reference``, ``type`` and ``level`` where the data set has them."""
+        """``path`` of one row's image, and its ``reference``, ``type`` and ``level`` if the data set has them."""
         columns = {"path": self.files, "reference": self.references, "type": self.types, "level": self.levels}
         return {name: values[row].item() for name, values in columns.items() if values is not None}
 
     def content(self, row: int) -> bytes:
-        """One row's image file, as it is.
+        """Content of one row's image file.
 
         Raises:
-            DatasetError: The shards do not hold it, or cannot be read.
+            DatasetError: The image is not in the shards, or they cannot be read.
             OSError: There are no shards, and the file cannot be read.
         """
         if self.shards is None:
@@ -151,15 +155,15 @@ class ImageTable:
         return self.shards.image(row, str(self.files[row]))
 
     def size(self, row: int) -> int:
-        """Bytes of one row's image file; shards are read for it."""
+        """Size of one row's image file in bytes; reads the image if it is in shards."""
         return self.path(row).stat().st_size if self.shards is None else len(self.content(row))
 
     def read(self, row: int) -> NDArray[np.uint8]:
-        """Decode one row's image to (H, W, 3) RGB, at the size that it is scored at.
+        """Decode one row's image to (H, W, 3) RGB, resized if the table is.
 
         Raises:
             ImageReadError: See :func:`~lml_iqa.images.read.read_image`.
-            DatasetError: The shards do not hold it, or cannot be read.
+            DatasetError: The image is not in the shards, or they cannot be read.
         """
         path = self.path(row)
         if self.shards is None:
@@ -171,18 +175,18 @@ class ImageTable:
         return decode() if self.resized is None else self.resized.keep(f"{self.shards.packing} {row}", path, decode)
 
     def shrunk(self, resized: ResizedImages) -> ImageTable:
-        """The same rows with images brought to a smaller size; columns are shared, not checked again."""
+        """Copy of the table with resized images; columns are shared and not checked again."""
         table = copy.copy(self)
         object.__setattr__(table, "resized", resized)
         return table
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
-        """(n,) rows in the order of their ids: the one sort of names, which takes most of a large table's time."""
+        """(n,) rows in the order of their ids. Cached: sorting the names dominates the loading time of large tables."""
         return np.argsort(self.ids, kind="stable")
 
     def sorted_ids(self, rows: NDArray[np.int64]) -> Iterator[list[str]]:
-        """The ids of some rows, sorted, in blocks: millions of Python strings at a time would take gigabytes.
+        """Sorted ids of some rows, in blocks: millions of Python strings at a time would take gigabytes.
 
         Args:
             rows: (m,) row numbers, each once.
@@ -191,11 +195,11 @@ class ImageTable:
             yield self.ids[block].tolist()
 
     def digest(self, rows: NDArray[np.int64] | None = None) -> str:
-        """SHA-256 (hex) over ids, scores and references; independent of the row order and of the folder.
+        """SHA-256 (hex) of ids, scores and references; independent of row order and folder.
 
         Args:
-            rows: (m,) row numbers to hash, in any order; default all rows. A table of just these rows has the same
-                digest.
+            rows: (m,) row numbers to hash, in any order; default all rows. The digest equals that of a table with only
+                these rows.
         """
         return self._digest if rows is None else self._hash(self._sorted(rows))
 
@@ -213,7 +217,7 @@ class ImageTable:
         return hasher.hexdigest()
 
     def _sorted(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The given rows, each once, in the order of their ids."""
+        """Rows without duplicates, in the order of their ids."""
         wanted = np.zeros(len(self), dtype=bool)
         wanted[rows] = True
         return self.order[wanted[self.order]]

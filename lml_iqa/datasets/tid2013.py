@@ -45,15 +45,15 @@ _NAME = re.compile(r"(?P<reference>i\d\d)_(?P<type>\d\d)_(?P<level>[1-5])\.bmp",
 
 
 class TID2013(IQADataset):
-    """Tampere Image Database 2013: 3,000 images of 25 pictures, distorted in 24 ways at 5 levels.
+    """Tampere Image Database 2013: 3,000 images from 25 reference images, with 24 distortion types at 5 levels.
 
-    - **Distortions** (``types``): :data:`TYPES`. Pictures 1 to 24 are cut from the Kodak photographs, 25 is not a
-      photograph.
+    - **Distortions** (``types``): :data:`TYPES`. Reference images 1 to 24 are cropped from the Kodak photographs, 25 is
+      not a photograph.
     - **Scores**: MOS 0..9 (0.24 .. 7.21), higher is better.
-    - **Layout**: ``reference_images/``, ``distorted_images/``, ``mos_with_names.txt``. Lists and disks disagree about
-      the case of names (``I01_01_1.bmp``, ``i01_01_1.bmp``).
-    - **Split**: 80/20 by picture.
-    - **Get it**: ``download``, or https://www.ponomarenko.info/tid2013.htm. Its authors state no licence; that of
+    - **Layout**: ``reference_images/``, ``distorted_images/``, ``mos_with_names.txt``. The label file and the image
+      files differ in case (``I01_01_1.bmp``, ``i01_01_1.bmp``).
+    - **Split**: 80/20 by reference image.
+    - **Get it**: ``download``, or https://www.ponomarenko.info/tid2013.htm. Its authors state no license; that of
       TID2008 allows research and teaching.
     - **Cite**: N. Ponomarenko et al., "Image database TID2013: peculiarities, results and perspectives", Signal
       Processing: Image Communication 30, 2015.
@@ -78,14 +78,14 @@ class TID2013(IQADataset):
     access = "TID2013 is at https://www.ponomarenko.info/tid2013.htm."
 
     def read_labels(self) -> Listing:
-        """Read lines of score and name; the name holds reference, type and level."""
+        """Read lines of score and name; reference, type and level are part of the name."""
         columns = read_pairs(self.labels, "score", "image")
         parts = []
         for name in columns["image"]:
             match = _NAME.fullmatch(name)
             if match is None or not 1 <= int(match["type"]) <= len(TYPES):
                 raise DatasetError(
-                    f"{self.labels}: {name!r} is no image of TID2013 (like 'I01_01_1.bmp'); "
+                    f"{self.labels}: {name!r} is not an image of TID2013 (like 'I01_01_1.bmp'); "
                     "use the set's own label file"
                 )
             parts.append(match)

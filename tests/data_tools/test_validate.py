@@ -111,9 +111,7 @@ def test_reversed_scores(capsys, tmp_path):
     scores = [(n, 9 - s) for n, s in SETS["tid2013"].landmarks.items()]
     status, diagnosis = examine(capsys, made.write_tid2013(tmp_path, [*scores, ("i01_01_1.bmp", 5.5)]))
     assert status == 1
-    reversed_ = only(
-        diagnosis, "problem", "run the wrong way: i09_24_5.bmp has 8.75758, where TID2013 gives it 0.24242"
-    )
+    reversed_ = only(diagnosis, "problem", "are reversed: i09_24_5.bmp has 8.75758, published in TID2013 is 0.24242")
     assert "higher_is_better" in reversed_["cure"]
 
 
@@ -123,7 +121,7 @@ def test_rescaled_and_changed_scores(capsys, tmp_path):
     assert status == 1
     assert (
         "low and high"
-        in only(diagnosis, "problem", r"another scale: 673.JPG has 0.0342, where LIVEC gives it 3.42")["cure"]
+        in only(diagnosis, "problem", r"another scale: 673.JPG has 0.0342, published in LIVEC is 3.42")["cure"]
     )
     assert len(only(diagnosis, "warning", "8 scores are not the published ones")["files"]) == 8
 
@@ -135,7 +133,7 @@ def test_rows_of_another_file(capsys, tid2013, monkeypatch):
     monkeypatch.setattr(SETS["tid2013"], "images", 50)
     assert only(examine(capsys, tid2013)[1], "problem", "lists 55 rated images, but TID2013 has 50")["cure"]
     relabel(tid2013, lambda text: text.replace("5.", "55.", 1))
-    off = only(examine(capsys, tid2013)[1], "problem", r"scores lie off the scale 0\.\.9")
+    off = only(examine(capsys, tid2013)[1], "problem", r"scores are outside the scale 0\.\.9")
     assert "55." in off["files"][0]
 
 
@@ -153,7 +151,7 @@ def test_missing_images_folder(capsys, tid2013):
     (tid2013 / "distorted_images").rename(tid2013 / "elsewhere")
     status, diagnosis = examine(capsys, tid2013)
     assert status == 1
-    assert only(diagnosis, "problem", "none of them lies in .*distorted_images")
+    assert only(diagnosis, "problem", "none of them is in .*distorted_images")
 
 
 def test_missing_label_file(capsys, tmp_path):
@@ -162,7 +160,9 @@ def test_missing_label_file(capsys, tmp_path):
     status, diagnosis = examine(capsys, root)
     assert (status, diagnosis["dataset"]) == (1, "SPAQ")
     cure = only(diagnosis, "problem", f"^SPAQ: no label file in {root}")["cure"]
-    assert cure.startswith("set data.root to the folder that holds 'Annotations/MOS and Image attribute scores.xlsx'")
+    assert cure.startswith(
+        "set data.root to the folder that contains 'Annotations/MOS and Image attribute scores.xlsx'"
+    )
 
 
 SAME_FOLDERS = {  # sets whose folders of images are called the same

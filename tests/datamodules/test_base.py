@@ -241,7 +241,7 @@ def test_predicting_needs_no_split(tmp_path):
     module = other_table(tmp_path, rows=2)  # too few for three parts
     module.setup("predict")
     assert len(list(module.predict_dataloader())) == 1
-    with pytest.raises(DatasetError, match="part of the random split is empty"):
+    with pytest.raises(DatasetError, match="set of the random split is empty"):
         module.setup("fit")
 
 

@@ -169,8 +169,8 @@ def test_live_cannot_be_downloaded(tmp_path):
     data = module("LIVEDataModule", tmp_path / "nowhere", download=True)
     with pytest.raises(DatasetError) as error:
         data.prepare_data()
-    assert "LIVE cannot be downloaded for you" in str(error.value)
-    assert "for you. Ask its authors for the password" in str(error.value)
+    assert "LIVE cannot be downloaded automatically" in str(error.value)
+    assert "automatically. Ask its authors for the password" in str(error.value)
     assert "https://live.ece.utexas.edu/research/Quality/subjective.htm" in str(error.value)
     assert not (tmp_path / "nowhere").exists()
 
@@ -184,7 +184,7 @@ def test_what_is_there_is_not_downloaded(trees, above):
 
 
 def test_nothing_is_downloaded_unasked(tmp_path, monkeypatch):
-    monkeypatch.setattr("lml_iqa.datamodules.benchmarks.download", lambda *_: pytest.fail("downloads"))
+    monkeypatch.setattr("lml_iqa.datasets.base.download_archives", lambda *_: pytest.fail("downloads"))
     for name, *_ in MODULES:
         data = module(name, tmp_path / "nowhere")
         data.prepare_data()

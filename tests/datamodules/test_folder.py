@@ -93,7 +93,9 @@ def test_fit_and_test_are_refused(root):
 def test_empty_folder_is_refused(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(DatasetError, match=re.escape(str(tmp_path)) + ".*no image files.*; give the folder that holds"):
+    with pytest.raises(
+        DatasetError, match=re.escape(str(tmp_path)) + ".*no image files.*; give the folder that contains"
+    ):
         folder(tmp_path).setup("predict")
 
 

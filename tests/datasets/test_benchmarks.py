@@ -263,7 +263,7 @@ def test_live_falls_back_on_the_first_release_and_says_so(copy, layout):
     (next(root.rglob("dmos_realigned.mat"))).unlink()
     table = load(layout, root)
     assert table.source == (
-        "dmos.mat; images in databaserelease2; DMOS as first released, not the realigned ones the field uses"
+        "dmos.mat; images in databaserelease2; DMOS as first released, not the realigned DMOS that papers use"
     )
     assert by_id(table) == pytest.approx(made.LIVE_AS_FIRST_RELEASED, abs=1e-12)
     assert (table.scale.name, table.scale.low, table.scale.high, table.scale.higher_is_better) == (
@@ -489,51 +489,51 @@ BAD = {
     "live: empty": (
         "live",
         emptied,
-        "LIVE: no label file in {root} (found: nothing); set data.root to the folder that holds 'dmos_realigned.mat' "
+        "LIVE: no label file in {root} (found: nothing); set data.root to the folder that contains 'dmos_realigned.mat' "
         "or 'databaserelease2/dmos_realigned.mat', or to one above it. {access}",
     ),
     "csiq: empty": (
         "csiq_official",
         emptied,
-        "CSIQ: no label file in {root} (found: nothing); set data.root to the folder that holds 'csiq.DMOS.xlsx' or "
+        "CSIQ: no label file in {root} (found: nothing); set data.root to the folder that contains 'csiq.DMOS.xlsx' or "
         "'csiq_label.txt', or to one above it. {access}",
     ),
     "tid2013: empty": (
         "tid2013",
         emptied,
-        "TID2013: no label file in {root} (found: nothing); set data.root to the folder that holds "
+        "TID2013: no label file in {root} (found: nothing); set data.root to the folder that contains "
         "'mos_with_names.txt', or to one above it. {access}",
     ),
     "kadid10k: empty": (
         "kadid10k_official",
         emptied,
-        "KADID-10k: no label file in {root} (found: nothing); set data.root to the folder that holds 'dmos.csv', "
+        "KADID-10k: no label file in {root} (found: nothing); set data.root to the folder that contains 'dmos.csv', "
         "or to one above it. {access}",
     ),
     "livec: empty": (
         "livec",
         emptied,
-        "LIVEC: no label file in {root} (found: nothing); set data.root to the folder that holds "
+        "LIVEC: no label file in {root} (found: nothing); set data.root to the folder that contains "
         "'Data/AllMOS_release.mat' or 'AllMOS_release.mat', or to one above it. "
         "{access}",
     ),
     "koniq10k: empty": (
         "koniq10k_metadata_both",
         emptied,
-        "KonIQ-10k: no label file in {root} (found: nothing); set data.root to the folder that holds "
+        "KonIQ-10k: no label file in {root} (found: nothing); set data.root to the folder that contains "
         "'koniq10k_scores_and_distributions.csv' or 'metadata/koniq10k_scores_and_distributions.csv', "
         "or to one above it. {access}",
     ),
     "flive: empty": (
         "flive",
         emptied,
-        "FLIVE: no label file in {root} (found: nothing); set data.root to the folder that holds 'labels_image.csv' "
+        "FLIVE: no label file in {root} (found: nothing); set data.root to the folder that contains 'labels_image.csv' "
         "or 'database/labels_image.csv', or to one above it. {access}",
     ),
     "spaq: empty": (
         "spaq_zip",
         emptied,
-        "SPAQ: no label file in {root} (found: nothing); set data.root to the folder that holds "
+        "SPAQ: no label file in {root} (found: nothing); set data.root to the folder that contains "
         "'Annotations/MOS and Image attribute scores.xlsx' or 'Annotations/MOS_and_Image_attribute_scores.xlsx', "
         "or to one above it. {access}",
     ),
@@ -541,14 +541,14 @@ BAD = {
     "csiq: no images": (
         "csiq_official",
         renamed("dst_imgs", "elsewhere"),
-        "{root}/csiq.DMOS.xlsx lists 72 images, and none of them lies in {root}/dst_imgs/{type} or "
+        "{root}/csiq.DMOS.xlsx lists 72 images, and none of them is in {root}/dst_imgs/{type} or "
         "{root}/dst_imgs_all or {root}/dst_imgs (found: csiq.DMOS.xlsx, elsewhere, src_imgs); unpack the images "
         "there. {access}",
     ),
     "koniq10k: no images": (
         "koniq10k_metadata_both",
         renamed("512x384", "elsewhere"),
-        "{root}/metadata/koniq10k_scores_and_distributions.csv lists 14 images, and none of them lies in "
+        "{root}/metadata/koniq10k_scores_and_distributions.csv lists 14 images, and none of them is in "
         "{root}/1024x768 or {root}/512x384 (found: elsewhere, metadata); unpack the images there. "
         "{access}",
     ),
@@ -587,28 +587,28 @@ BAD = {
     "csiq: no such level": (
         "csiq_community",
         more("csiq_community", made.CSIQ, ("1600.AWGN.6.png", 0.9)),
-        "{root}/csiq_label.txt: '1600.AWGN.6.png' is no image of CSIQ (like '1600.AWGN.1.png'); " + OWN_FILE,
+        "{root}/csiq_label.txt: '1600.AWGN.6.png' is not an image of CSIQ (like '1600.AWGN.1.png'); " + OWN_FILE,
     ),
     "csiq: no such type": (
         "csiq_official",
         more("csiq_official", made.CSIQ, ("1600.sepia.1.png", 0.9)),
-        "{root}/csiq.DMOS.xlsx: dst_type 'sepia' of image '1600' is none of noise, blur, contrast, fnoise, jpeg, "
+        "{root}/csiq.DMOS.xlsx: dst_type 'sepia' of image '1600' is not one of noise, blur, contrast, fnoise, jpeg, "
         "jpeg 2000; use the set's own workbook",
     ),
     "tid2013: no such type": (
         "tid2013",
         more("tid2013", made.TID2013, ("I04_25_1.bmp", 2.5)),
-        "{root}/mos_with_names.txt: 'I04_25_1.bmp' is no image of TID2013 (like 'I01_01_1.bmp'); " + OWN_FILE,
+        "{root}/mos_with_names.txt: 'I04_25_1.bmp' is not an image of TID2013 (like 'I01_01_1.bmp'); " + OWN_FILE,
     ),
     "kadid10k: no such type": (
         "kadid10k_official",
         more("kadid10k_official", made.KADID10K, ("I01_26_01.png", 2.5)),
-        "{root}/dmos.csv: 'I01_26_01.png' is no image of KADID-10k (like 'I01_01_01.png'); " + OWN_FILE,
+        "{root}/dmos.csv: 'I01_26_01.png' is not an image of KADID-10k (like 'I01_01_01.png'); " + OWN_FILE,
     ),
     "live: every row rated": (
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 982)), orgs=np.zeros((1, 982))),
-        "{root}/" + PHOTOGRAPHS + ": row 1 (jp2k/img1.bmp) names no photograph; use the set's own file",
+        "{root}/" + PHOTOGRAPHS + ": row 1 (jp2k/img1.bmp) has no reference image; use the set's own file",
     ),
     "kadid10k: listed twice": (
         "kadid10k_official",
@@ -659,7 +659,7 @@ BAD = {
     "spaq: another set's workbook": (
         "spaq_zip",
         lambda root: (made.write_csiq(root) / "csiq.DMOS.xlsx").replace(root / SPAQ_LABELS),
-        "{root}/" + SPAQ_LABELS + ": no row holds the column names ['Image name', 'MOS']; give the set's own workbook",
+        "{root}/" + SPAQ_LABELS + ": no row has the column names ['Image name', 'MOS']; give the set's own workbook",
     ),
     "live: dmos.mat as dmos_realigned.mat": (
         "live",
@@ -675,12 +675,12 @@ BAD = {
     "live: another length": (
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 981)), orgs=np.zeros((1, 982))),
-        "{root}/" + REALIGNED + ": holds 981 rows where LIVE has 982; use the set's own file",
+        "{root}/" + REALIGNED + ": has 981 rows, but LIVE has 982; use the set's own file",
     ),
     "live: a mark that is neither 0 nor 1": (
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 982)), orgs=np.full((1, 982), 2)),
-        "{root}/" + REALIGNED + ": orgs holds other values than 0 and 1; use the set's own file",
+        "{root}/" + REALIGNED + ": orgs has values other than 0 and 1; use the set's own file",
     ),
     "koniq10k: an image in two parts": (
         "koniq10k_metadata_both",
@@ -691,67 +691,67 @@ BAD = {
     "live: copies of another length": (
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 982)), orgs=np.zeros((1, 983))),
-        "{root}/" + REALIGNED + ": holds 983 rows where LIVE has 982; use the set's own file",
+        "{root}/" + REALIGNED + ": has 983 rows, but LIVE has 982; use the set's own file",
     ),
     "live: references of another length": (
         "live",
         matlab(PHOTOGRAPHS, refnames_all=["caps.bmp"] * 981),
-        "{root}/" + PHOTOGRAPHS + ": holds 981 rows where LIVE has 982; use the set's own file",
+        "{root}/" + PHOTOGRAPHS + ": has 981 rows, but LIVE has 982; use the set's own file",
     ),
     "livec: names of another length": (
         "livec",
         matlab("Data/AllImages_release.mat", AllImages_release=list(made.LIVEC)),
-        "{root}/Data/AllMOS_release.mat: holds 21 scores for the 14 images of AllImages_release.mat; "
+        "{root}/Data/AllMOS_release.mat: has 21 scores for the 14 images of AllImages_release.mat; "
         "use the two files of one release",
     ),
-    "koniq10k: a part by another name": (
+    "koniq10k: a set by another name": (
         "koniq10k_metadata_both",
         edited("metadata/koniq10k_distributions_sets.csv", "training", "train"),
         "{root}/metadata/koniq10k_distributions_sets.csv: '10004473376.jpg' of koniq10k_scores_and_distributions.csv "
-        "is in part 'train' (known: training, validation, test); use the set's own file",
+        "is in set 'train' (known: training, validation, test); use the set's own file",
     ),
-    "koniq10k: an image in no part": (
+    "koniq10k: an image in no set": (
         "koniq10k_metadata_both",
         edited("metadata/koniq10k_distributions_sets.csv", "10004473376.jpg", "other.jpg"),
         "{root}/metadata/koniq10k_distributions_sets.csv: '10004473376.jpg' of koniq10k_scores_and_distributions.csv "
-        "is in no part (known: training, validation, test); use the set's own file",
+        "is in no set (known: training, validation, test); use the set's own file",
     ),
     "csiq: no rows": (
         "csiq_community",
         lambda root: (root / "csiq_label.txt").write_text("\n"),
-        "{root}/csiq_label.txt: holds no rows; give a label file with at least one rated image",
+        "{root}/csiq_label.txt: has no rows; give a label file with at least one rated image",
     ),
     # scores
     "kadid10k: off the scale": (
         "kadid10k_official",
         changed("kadid10k_official", made.KADID10K, "I81_25_05.png", 0.19),
-        "{root}/dmos.csv: scores lie off the scale 1..5 of KADID-10k: I81_25_05.png (0.19); " + OFF_SCALE,
+        "{root}/dmos.csv: scores are outside the scale 1..5 of KADID-10k: I81_25_05.png (0.19); " + OFF_SCALE,
     ),
     "live: off the scale": (
         "live",
         changed("live", made.LIVE, "jpeg/img57.bmp", 160.0),
-        "{root}/" + REALIGNED + ": scores lie off the scale -3..112 of LIVE: jpeg/img57.bmp (160); " + OFF_SCALE,
+        "{root}/" + REALIGNED + ": scores are outside the scale -3..112 of LIVE: jpeg/img57.bmp (160); " + OFF_SCALE,
     ),
     "live: no number": (
         "live",
         changed("live", made.LIVE, "jpeg/img57.bmp", float("nan")),
-        "{root}/" + REALIGNED + ": scores lie off the scale -3..112 of LIVE: jpeg/img57.bmp (nan); " + OFF_SCALE,
+        "{root}/" + REALIGNED + ": scores are outside the scale -3..112 of LIVE: jpeg/img57.bmp (nan); " + OFF_SCALE,
     ),
     "kadid10k: no number": (
         "kadid10k_official",
         changed("kadid10k_official", made.KADID10K, "I81_25_05.png", "n/a"),
-        "{root}/dmos.csv: 'n/a' in column 'dmos' of 'I81_25_05.png' is no finite number; correct or remove the row",
+        "{root}/dmos.csv: 'n/a' in column 'dmos' of 'I81_25_05.png' is not a finite number; correct or remove the row",
     ),
     "tid2013: no number": (
         "tid2013",
         changed("tid2013", made.TID2013, "i25_24_5.bmp", "nan"),
-        "{root}/mos_with_names.txt: 'nan' in column 'score' of 'i25_24_5.bmp' is no finite number; "
+        "{root}/mos_with_names.txt: 'nan' in column 'score' of 'i25_24_5.bmp' is not a finite number; "
         "correct or remove the row",
     ),
     "csiq: no number": (
         "csiq_official",
         changed("csiq_official", made.CSIQ, "turtle.jpeg2000.5.png", "#DIV/0!"),
-        "{root}/csiq.DMOS.xlsx: '#DIV/0!' in column 'dmos' of 'turtle.jpeg2000.5.png' is no finite number; "
+        "{root}/csiq.DMOS.xlsx: '#DIV/0!' in column 'dmos' of 'turtle.jpeg2000.5.png' is not a finite number; "
         "correct or remove the row",
     ),
     "spaq: no score": (
@@ -871,22 +871,22 @@ def test_a_split_serves_a_workbook_with_more_decimals(tmp_path):
 
 
 MIRRORED = {
-    "live": ("{root}/" + REALIGNED, "jpeg/img57.bmp has 111.77, where LIVE gives it -2.64 (lower"),
-    "csiq_official": ("{root}/csiq.DMOS.xlsx", "log_seaside.AWGN.1.png has 1, where CSIQ gives it 0 (lower"),
-    "csiq_community": ("{root}/csiq_label.txt", "log_seaside.AWGN.1.png has 1, where CSIQ gives it 0 (lower"),
-    "tid2013": ("{root}/mos_with_names.txt", "i09_24_5.bmp has 8.75758, where TID2013 gives it 0.24242 (higher"),
-    "kadid10k_official": ("{root}/dmos.csv", "I02_02_05.png has 5, where KADID-10k gives it 1 (higher"),
-    "livec": ("{root}/Data/AllMOS_release.mat", "673.JPG has 96.58, where LIVEC gives it 3.42 (higher"),
+    "live": ("{root}/" + REALIGNED, "jpeg/img57.bmp has 111.77, published in LIVE is -2.64 (lower"),
+    "csiq_official": ("{root}/csiq.DMOS.xlsx", "log_seaside.AWGN.1.png has 1, published in CSIQ is 0 (lower"),
+    "csiq_community": ("{root}/csiq_label.txt", "log_seaside.AWGN.1.png has 1, published in CSIQ is 0 (lower"),
+    "tid2013": ("{root}/mos_with_names.txt", "i09_24_5.bmp has 8.75758, published in TID2013 is 0.24242 (higher"),
+    "kadid10k_official": ("{root}/dmos.csv", "I02_02_05.png has 5, published in KADID-10k is 1 (higher"),
+    "livec": ("{root}/Data/AllMOS_release.mat", "673.JPG has 96.58, published in LIVEC is 3.42 (higher"),
     "koniq10k_zscore_1024x768": (
         "{root}/koniq10k_scores_and_distributions.csv",
-        "80184044.jpg has 96.088, where KonIQ-10k gives it 3.912 (higher",
+        "80184044.jpg has 96.088, published in KonIQ-10k is 3.912 (higher",
     ),
     "koniq10k_sets_512x384": (
         "{root}/koniq10k_distributions_sets.csv",
-        "80184044.jpg has 96.088, where KonIQ-10k gives it 3.912 (higher",
+        "80184044.jpg has 96.088, published in KonIQ-10k is 3.912 (higher",
     ),
-    "flive": ("{root}/labels_image.csv", "blur_dataset/motion0091.jpg has 100, where FLIVE gives it 0 (higher"),
-    "spaq_zip": ("{root}/" + SPAQ_LABELS, "07338.jpg has 98, where SPAQ gives it 2 (higher"),
+    "flive": ("{root}/labels_image.csv", "blur_dataset/motion0091.jpg has 100, published in FLIVE is 0 (higher"),
+    "spaq_zip": ("{root}/" + SPAQ_LABELS, "07338.jpg has 98, published in SPAQ is 2 (higher"),
 }
 
 
@@ -901,7 +901,7 @@ def test_scores_that_run_the_wrong_way_are_refused(tmp_path, layout):
     assert by_id(load(layout, root)) == pytest.approx(expected(published), abs=1e-9)
     LAYOUTS[layout](root, [(name, low + high - score) for name, score in published.items()])
     file, image = MIRRORED[layout]
-    assert refused(layout, root) == f"{file}: the scores run the wrong way: {image} is better); {OR_TABLE}"
+    assert refused(layout, root) == f"{file}: the scores are reversed: {image} is better); {OR_TABLE}"
 
 
 @pytest.mark.parametrize("layout", ["csiq_community", "kadid10k_official", "koniq10k_zscore_1024x768", "spaq_zip"])
@@ -926,7 +926,7 @@ def test_a_file_is_refused(tree):
 
 def test_a_folder_that_does_not_exist_is_refused(tree):
     assert refused("csiq", tree("csiq_official") / "gone") == (
-        "CSIQ: the folder {root} does not exist; set data.root to where the data set lies"
+        "CSIQ: the folder {root} does not exist; set data.root to the folder of the data set"
     )
 
 
@@ -934,8 +934,8 @@ def test_two_copies_of_a_set_are_refused(tree, copy):
     root = copy("kadid10k_official").parent
     twice(root)
     assert refused("kadid10k", root) == (
-        "KADID-10k: {root} holds the set more than once ({root}/another, {root}/set); "
-        "set data.root to the one that is meant"
+        "KADID-10k: {root} contains more than one copy of the set ({root}/another, {root}/set); "
+        "set data.root to one of them"
     )
     assert load("kadid10k", root / "another").digest() == load("kadid10k", tree("kadid10k_official")).digest()
 
@@ -951,7 +951,7 @@ def test_two_spellings_of_one_name_are_refused(copy):
     shutil.copy(root / "distorted_images/i04_01_1.bmp", root / "distorted_images/I04_01_1.BMP")
     assert refused("tid2013", root) == (
         "{root}/mos_with_names.txt: 'distorted_images/I04_01_1.bmp' could be any of ['I04_01_1.BMP', 'i04_01_1.bmp'] "
-        "in {root}/distorted_images; rename the file that is meant exactly as listed"
+        "in {root}/distorted_images; rename the correct file exactly as listed"
     )
 
 
@@ -1213,7 +1213,7 @@ def test_genuine_live_as_first_released(genuine, tmp_path):
             (root / path.name).symlink_to(path)
     first = load("live", root)
     table = genuine.table("live")
-    assert first.source == "dmos.mat; DMOS as first released, not the realigned ones the field uses"
+    assert first.source == "dmos.mat; DMOS as first released, not the realigned DMOS that papers use"
     assert first.ids.tolist() == table.ids.tolist()
     assert np.corrcoef(first.scores, table.scores)[0, 1] == pytest.approx(0.947, abs=5e-4)
     assert (first.scores.min(), first.scores.max()) == pytest.approx((17.9, 84.5), abs=0.05)
@@ -1237,4 +1237,4 @@ def test_genuine_labels_mirrored_are_refused(genuine, tmp_path, name):
     line = "{0} {1}" if name == "csiq" else "{1} {0}"
     labels.write_text("\n".join(line.format(image, score) for image, score in mirrored.items()))
     file, image = MIRRORED["csiq_community" if name == "csiq" else name]
-    assert refused(name, root) == f"{file}: the scores run the wrong way: {image} is better); {OR_TABLE}"
+    assert refused(name, root) == f"{file}: the scores are reversed: {image} is better); {OR_TABLE}"

@@ -43,7 +43,7 @@ def test_official_split(biq2021_root):
 def test_missing_images_folder(copy):
     (copy / "Images").rename(copy / "elsewhere")
     message = refused(copy)
-    assert f"none of them lies in {copy / 'Images'} (found: " in message
+    assert f"none of them is in {copy / 'Images'} (found: " in message
     assert "elsewhere" in message
     assert "unpack the images there" in message
 
@@ -72,7 +72,7 @@ def test_wrong_column(copy):
 def test_score_off_the_scale(copy):
     labels = copy / "Train (Images and MOS).csv"
     labels.write_text(labels.read_text().replace("0.05,", "50,", 1))
-    assert "scores lie off the scale 0..1 of BIQ2021: ss00 (1000).jpg (50)" in refused(copy)
+    assert "scores are outside the scale 0..1 of BIQ2021: ss00 (1000).jpg (50)" in refused(copy)
 
 
 def test_image_in_both_parts(copy):

@@ -118,7 +118,7 @@ def test_given_scale(root):
 def test_off_scale_scores(root, options):
     message = refused(root, ROWS, **options)
     assert "has a score outside the scale" in message
-    assert "state the scale that the scores are on" in message
+    assert "set the scale of the scores" in message
 
 
 def test_off_scale_names_the_row(root):
@@ -127,14 +127,16 @@ def test_off_scale_names_the_row(root):
 
 def test_constant_scores(root):
     message = refused(root, "path,score\na.png,3\nb.png,3\n")
-    assert "column 'score' spans 3..3, which is no scale; give differing scores, or low and high" in message
+    assert (
+        "column 'score' spans 3..3, which is not a valid scale; give scores that differ, or set low and high" in message
+    )
 
 
 @pytest.mark.parametrize(
     "options", [{"low": 6.0}, {"low": 5, "high": 1}, {"low": float("nan")}, {"low": float("-inf")}]
 )
 def test_senseless_scale(root, options):
-    assert "which is no scale" in refused(root, ROWS, **options)
+    assert "which is not a valid scale" in refused(root, ROWS, **options)
 
 
 def test_missing_file(root):
@@ -159,7 +161,7 @@ def test_empty_file(root, text):
 
 @pytest.mark.parametrize("text", ["path,score\n", "path,score\n\n,,\n"])
 def test_header_only(root, text):
-    assert "holds no rows; give a label file with at least one rated image" in refused(root, text)
+    assert "has no rows; give a label file with at least one rated image" in refused(root, text)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_header_only(root, text):
 )
 def test_score_that_is_no_number(root, score):
     message = refused(root, ROWS.replace("b.png,1.5", f'b.png,"{score}"'))
-    assert f"{score!r} in column 'score' of 'b.png' is no finite number; correct or remove the row" in message
+    assert f"{score!r} in column 'score' of 'b.png' is not a finite number; correct or remove the row" in message
 
 
 @pytest.mark.parametrize(("row", "column"), [("b.png", "score"), ("b.png, ", "score"), (",1.5", "path")])
@@ -220,7 +222,7 @@ def test_duplicate_rows(root, again):
 def test_unknown_part(root):
     text = "path,score,part\na.png,1,train\nb.png,2,validation\n"
     message = refused(root, text, split_column="part")
-    assert "b.PNG (score 2) belongs to an unknown part" in message
+    assert "b.PNG (score 2) belongs to an unknown set of the split" in message
 
 
 def test_picture_in_place_of_labels(root):
@@ -291,7 +293,7 @@ def test_a_column_that_begins_with_a_hash(root):
 def test_commas_that_may_be_thousands(root, scores, shown):
     text = f"path;score\na.png;{scores[0]}\nb.png;{scores[1]}\n"
     message = refused(root, text)
-    assert f"column 'score' holds {shown}: the comma may mark decimals or thousands; write decimals" in message
+    assert f"column 'score' has {shown}: the comma may separate decimals or thousands; write decimals" in message
 
 
 def test_three_decimals_where_another_number_tells(root):
@@ -341,7 +343,7 @@ def test_nearly_the_column(root, header):
 @pytest.mark.parametrize("delimiter", list(",;"))
 def test_no_header(root, delimiter):
     message = refused(root, ROWS.partition("\n")[2].replace(",", delimiter))
-    assert "no column 'path': the first row (a.png, 3) looks like data; put a line" in message
+    assert "no column 'path': the first row (a.png, 3) looks like data; add a header line" in message
     assert "(path,score)" in message
 
 
@@ -417,13 +419,13 @@ def test_workbook_in_place_of_labels(root):
 @pytest.mark.parametrize("length", [5000, 200_000])
 def test_a_huge_cell(root, length):
     message = refused(root, ROWS + f"{'x' * length},3\n")
-    assert "look for a quotation mark that is never closed" in message
+    assert "look for an unclosed quotation mark" in message
     assert len(message) < 1000
 
 
 def test_quotation_marks(root):
-    assert "quotation mark that is never closed" in refused(root, ROWS.replace("b.png", '"b.png'))
-    assert "quotation mark that is never closed" in refused(root, ROWS + 'x.png,"3')
+    assert "unclosed quotation mark" in refused(root, ROWS.replace("b.png", '"b.png'))
+    assert "unclosed quotation mark" in refused(root, ROWS + 'x.png,"3')
 
 
 # ---- paths
@@ -511,7 +513,7 @@ def test_paths_of_another_machine(root, beginning, caplog):
     text = f"path,score\n{beginning}sub{separator}e.png,1\n{beginning}sub{separator}f.png,2\n{beginning}A.png,3\n"
     with caplog.at_level(logging.WARNING):
         assert load(root, text).files.tolist() == ["sub/e.png", "sub/f.png", "a.png"]
-    assert f"{beginning} is read as {root}" in caplog.text.replace("\\\\", "\\").replace("\\server", "\\\\server")
+    assert f"{beginning} is replaced by {root}" in caplog.text.replace("\\\\", "\\").replace("\\server", "\\\\server")
     assert load(root, text.rsplit("\n", 2)[0] + "\n").files.tolist() == ["sub/e.png", "sub/f.png"]
 
 
@@ -523,7 +525,7 @@ def test_one_image_of_another_machine_is_missing(root):
 def test_paths_of_another_machine_that_could_be_two_files(root):
     (root / "e.png").touch()
     message = refused(root, "path,score\n/home/ann/sub/e.png,1\n/home/ann/sub/e.png,2\n")
-    assert "paths are of another machine, and '/home/ann/sub/e.png' could be 'sub/e.png' or 'e.png' in" in message
+    assert "paths are from another machine, and '/home/ann/sub/e.png' could be 'sub/e.png' or 'e.png' in" in message
 
 
 @pytest.mark.parametrize(

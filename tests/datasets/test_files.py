@@ -55,7 +55,7 @@ def test_ambiguous_spelling_is_refused(tmp_path):
     message = refused(match, tmp_path, "x/A.jpg")
     assert message.startswith("labels.csv: 'x/A.jpg' could be any of ['A.JPG', 'a.jpg'] in ")
     assert str(tmp_path / "x") in message
-    assert "rename the file that is meant" in message
+    assert "rename the correct file exactly as listed" in message
 
 
 def test_missing_files_are_counted_and_named(tmp_path):
@@ -106,7 +106,7 @@ def test_root(tmp_path, monkeypatch):
 def test_root_errors(tmp_path):
     touch(tmp_path, "a")
     assert refused(find_root, tmp_path / "gone", "SET") == (
-        f"SET: the folder {tmp_path / 'gone'} does not exist; set data.root to where the data set lies"
+        f"SET: the folder {tmp_path / 'gone'} does not exist; set data.root to the folder of the data set"
     )
     assert refused(find_root, tmp_path / "a", "SET") == (
         f"SET: {tmp_path / 'a'} is a file; set data.root to the folder of the data set (unpack an archive first)"
@@ -117,7 +117,7 @@ def test_root_that_cannot_be_read(tmp_path):
     for root in ("~nobody-of-that-name/set", tmp_path / ("x" * 300), "a\0b"):
         message = refused(find_root, root, "SET")
         assert message.startswith("SET: the folder ")
-        assert message.endswith("; set data.root to where the data set lies")
+        assert message.endswith("; set data.root to the folder of the data set")
 
 
 def test_folders_left_by_dots(tmp_path):
@@ -167,7 +167,7 @@ def test_folder_named_by_a_dot(tmp_path, monkeypatch):
 def test_folder_without_images_is_refused(tmp_path):
     touch(tmp_path, *NO_PHOTOGRAPHS)
     message = refused(load_folder, tmp_path)
-    assert re.match(re.escape(str(tmp_path)) + ".*no image files.*; give the folder that holds", message)
+    assert re.match(re.escape(str(tmp_path)) + ".*no image files.*; give the folder that contains", message)
 
 
 SYSTEM_FOLDERS = [

@@ -71,13 +71,13 @@ def test_matlab_as_scipy_reads_it(tmp_path, compressed, kind):
 )
 def test_matlab_variables_that_are_no_vector_of_numbers(tmp_path, value):
     scipy.io.savemat(tmp_path / "a.mat", {"x": value})
-    with pytest.raises(DatasetError, match=r"a\.mat: variable 'x' holds no numbers; give the set's own label file"):
+    with pytest.raises(DatasetError, match=r"a\.mat: variable 'x' has no numbers; give the set's own label file"):
         read_numbers(tmp_path / "a.mat", "x")
 
 
 def test_other_matlab_files(tmp_path):
     for content, message in [
-        (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", "a MATLAB 7.3 file, which is not read here"),
+        (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", "a MATLAB 7.3 file, which is not supported"),
         (b"", "not a MATLAB file, or damaged"),
         (b"\0" * 200, "not a MATLAB file, or damaged"),
     ]:
@@ -112,7 +112,10 @@ def test_workbook_cells(tmp_path):
     [
         (["b", "=A1+1"], "row 3: the result of the formula '=A1\\+1' is not stored; open and save the workbook"),
         (["=A1", "=A1+1"], "row 3: the result of the formula '=A1' is not stored"),
-        (["b", np.datetime64("2024-05-03").item()], "row 3: 2024-05-03.* in column 'MOS' is a date; Excel makes"),
+        (
+            ["b", np.datetime64("2024-05-03").item()],
+            "row 3: 2024-05-03.* in column 'MOS' is a date; enter the number again",
+        ),
         (["b", None], "row 3: no value in column 'MOS' \\(b\\)"),
         (["b", " "], "row 3: no value in column 'MOS' \\(b\\)"),
     ],

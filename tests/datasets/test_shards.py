@@ -213,7 +213,7 @@ def test_image_that_vanishes_while_packing(own, tmp_path):
     table = own().table
     table.path(2).unlink()
     message = refused(pack, table, tmp_path / "shards")
-    assert message.startswith(f"{table.path(2)}: No such file or directory, while labels was packed into {tmp_path}")
+    assert message.startswith(f"{table.path(2)}: No such file or directory, while packing labels into {tmp_path}")
     assert "pack again" in message
     assert "cannot read table.npz from the shards" in refused(load_shards, tmp_path / "shards")  # it is unfinished
 
@@ -223,7 +223,7 @@ def test_no_shards_there(tmp_path, place):
     (tmp_path / "empty").mkdir()
     message = refused(ShardsDataModule(str(tmp_path / place)).setup, "fit")
     assert message.startswith(f"{tmp_path / place}: cannot read table.npz from the shards (")
-    assert "give a folder that `lml-iqa data shard` finished" in message
+    assert "give a complete folder written by `lml-iqa data shard`" in message
 
 
 def damaged(packed, tmp_path, harm):

@@ -144,14 +144,14 @@ def test_official_validation_part_is_kept():
 def test_too_few_groups(images):
     message = refused(make_split, table(images, 5))
     assert "toy (made up): the " in message
-    assert f"part of the reference split is empty ({5 * images} images in {images} groups); add images" in message
+    assert f"set of the reference split is empty ({5 * images} images in {images} groups); add images" in message
     assert "images in" in refused(make_split, table(images, 1, authentic=True))
 
 
 @pytest.mark.parametrize("part", ["train", "test", ""])
 def test_official_split_lacking_a_part(part):
     message = refused(make_split, table(parts=[part] * 120, authentic=True))
-    assert "part of the official split is empty" in message
+    assert "set of the official split is empty" in message
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])
@@ -434,7 +434,7 @@ def test_fewer_labels(authentic):
 @pytest.mark.parametrize("fraction", [0.0, -0.2, 1.1, float("nan")])
 def test_shares_out_of_range_are_refused(fraction):
     data = table()
-    assert f"train_fraction={fraction} must lie above 0" in refused(thin_out, make_split(data), data, fraction)
+    assert f"train_fraction={fraction} must be above 0" in refused(thin_out, make_split(data), data, fraction)
 
 
 @pytest.mark.parametrize("authentic", [False, True])

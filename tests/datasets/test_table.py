@@ -64,7 +64,7 @@ def test_off_scale_score(score):
     message = refused(scores=(1.0, score, 3.0), source="labels.csv")
     assert message == (
         f"toy in /data (labels.csv): b.png (score {score:g}) has a score outside the scale 1..5 of this MOS; "
-        "correct the score, or state the scale that the scores are on"
+        "correct the score, or set the scale of the scores"
     )
 
 
@@ -101,7 +101,7 @@ def test_columns_of_unequal_length(column):
 def test_parts():
     assert table(parts=["train", "", "test"]).parts.tolist() == ["train", "", "test"]
     message = refused(parts=["train", "Test", "validation"])
-    assert "b.png (score 5), c.png (score 2.5) belongs to an unknown part" in message
+    assert "b.png (score 5), c.png (score 2.5) belongs to an unknown set of the split" in message
     assert '"train", "val" and "test"' in message
 
 

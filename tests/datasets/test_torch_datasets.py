@@ -76,7 +76,7 @@ def test_wrong_split_and_missing_set(root, tmp_path):
         lml_iqa.CSIQ(root["CSIQ"], split="valid")
     with pytest.raises(lml_iqa.DatasetError, match="no label file"):
         lml_iqa.CSIQ(tmp_path)
-    with pytest.raises(lml_iqa.DatasetError, match="LIVE cannot be downloaded for you"):
+    with pytest.raises(lml_iqa.DatasetError, match="LIVE cannot be downloaded automatically"):
         lml_iqa.LIVE(tmp_path, download=True)
 
 

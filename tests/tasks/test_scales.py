@@ -87,7 +87,7 @@ def test_conversion(scale, other, native, expected):
     [
         (UNIT, UNIT, ""),
         (ScoreScale("MOS", 0.2, 0.9, stated=False), UNIT, ""),
-        (ScoreScale("MOS", 1.0, 4.0, stated=False), UNIT, r"MOS 0\.\.1, higher.*reach from 1 to 4.*data\.low"),
+        (ScoreScale("MOS", 1.0, 4.0, stated=False), UNIT, r"MOS 0\.\.1, higher.*range from 1 to 4.*data\.low"),
         (ScoreScale("MOS", 1.0, 5.0), None, r"trained on MOS 0\.\.1, higher.* ratings are on MOS 1\.\.5, higher"),
         (DMOS, None, r"MOS 0\.\.1, higher is better.*DMOS 0\.\.100, lower is better"),
         (ScoreScale("DMOS", 0.2, 0.9, False, stated=False), None, r"MOS 0\.\.1.*DMOS 0\.2\.\.0\.9, lower is better"),
@@ -127,7 +127,7 @@ def test_a_second_label_file_of_the_same_study(images, tmp_path, recwarn):
 
 def test_a_label_file_on_another_unstated_scale_is_warned_about(images, trained, tmp_path):
     task = LMLTask.load_from_checkpoint(trained, weights_only=True)
-    with pytest.warns(UserWarning, match=r"trained on MOS 1\.\.5, higher is better.*reach from 10 to 90"):
+    with pytest.warns(UserWarning, match=r"trained on MOS 1\.\.5, higher is better.*range from 10 to 90"):
         make_trainer(tmp_path).test(task, table(images, np.linspace(10, 90, 20), split="whole"), verbose=False)
 
 

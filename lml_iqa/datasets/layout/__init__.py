@@ -1,1 +1,1 @@
-"""Files of a data set on disk, found however its label file spells them."""
+"""Lookup of a data set's files on disk, tolerant of spelling differences in the label file."""

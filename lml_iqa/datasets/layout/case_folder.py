@@ -1,4 +1,4 @@
-"""A folder whose files are found however a label file spells them."""
+"""Lookup of files regardless of letter case and Unicode composition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lml_iqa.utils.files import printable
 
 
 def entries_of(folder: Path) -> list[os.DirEntry[str]]:
-    """Entries of a folder, sorted by name; empty where there is no folder, or one that cannot be read."""
+    """Entries of a folder, sorted by name; empty if the folder does not exist or cannot be read."""
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -21,17 +21,17 @@ def entries_of(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def spelling_key(name: str) -> str:
-    """Equal for names that differ only by letter case or Unicode composition (macOS writes ``é`` as two characters)."""
+    """Key that is equal for names differing only in case or Unicode composition (macOS stores ``é`` decomposed)."""
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 class CaseFolder:
-    """A folder whose files are found without regard to letter case and Unicode composition.
+    """A folder with file lookup regardless of letter case and Unicode composition.
 
-    Archives unpacked on different systems disagree with their label lists about the case of names (``I01.BMP``,
-    ``i01.bmp``). Each folder is listed once.
+    Label files and unpacked archives often differ in the case of file names (``I01.BMP``, ``i01.bmp``). Each folder is
+    listed once.
 
     Args:
         root: The folder.
@@ -40,13 +40,13 @@ class CaseFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._listings: dict[str, dict[str, list[str]]] = {}
-        self._folders = {"."}  # all folders met, as POSIX paths relative to root
+        self._folders = {"."}  # all folders seen so far, as POSIX paths relative to root
 
     def find(self, name: str) -> str | None:
-        """POSIX path relative to ``root`` of a file or folder, spelled as on disk; None where there is none.
+        """POSIX path of a file or folder relative to ``root``, spelled as on disk; None if it does not exist.
 
         Raises:
-            DatasetError: Several entries differ only by spelling and none is spelled as ``name``, or ``..`` follows a
+            DatasetError: Several entries differ only in spelling and none matches ``name`` exactly, or ``..`` follows a
                 linked folder.
         """
         parts: list[str] = []
@@ -73,20 +73,20 @@ class CaseFolder:
             elif not spellings:
                 return None
             else:
-                # Composed and decomposed letters look alike: show their codes.
+                # Composed and decomposed letters look identical, so show their codes.
                 alike = len({unicodedata.normalize("NFC", spelling) for spelling in spellings}) < len(spellings)
                 shown = f"[{', '.join((ascii if alike else repr)(spelling) for spelling in sorted(spellings))}]"
                 raise DatasetError(
                     f"{name!r} could be any of {shown} in {self.root / actual}; "
-                    "rename the file that is meant exactly as listed"
+                    "rename the correct file exactly as listed"
                 )
         return "/".join(parts) or "."
 
     def find_file(self, name: str) -> str | None:
-        """As :meth:`find`, but None for a folder.
+        """POSIX path of a file relative to ``root``, see :meth:`find`; None for a folder.
 
-        Where there is no file of that name, it is looked for without spaces at the ends, with backslashes as
-        separators, and, if it is not UTF-8, in Windows-1252.
+        If no file has that name, surrounding spaces are stripped, backslashes read as separators, and names that are
+        not UTF-8 decoded as Windows-1252.
         """
         for spelling in _spellings(name):
             found = self.find(spelling)

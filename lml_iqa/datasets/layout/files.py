@@ -1,4 +1,4 @@
-"""Finding the files that a label list names, however it spells them; a missing one is an error."""
+"""Match of the file names in a label file to the files on disk; a missing file is an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lml_iqa.utils.files import printable
 
 
 def find_root(root: str | Path, dataset: str) -> Path:
-    """Check the folder that a user gave for a data set.
+    """Check the root folder of a data set.
 
     Args:
         root: The folder; ``~`` is expanded.
@@ -32,11 +32,11 @@ def find_root(root: str | Path, dataset: str) -> Path:
         is_folder = stat.S_ISDIR(folder.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(
-            f"{dataset}: the folder {folder} does not exist; set data.root to where the data set lies"
+            f"{dataset}: the folder {folder} does not exist; set data.root to the folder of the data set"
         ) from error
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home folder of that user
         raise DatasetError(
-            f"{dataset}: the folder {str(root)!r} cannot be read ({error}); set data.root to where the data set lies"
+            f"{dataset}: the folder {str(root)!r} cannot be read ({error}); set data.root to the folder of the data set"
         ) from error
     if not is_folder:
         raise DatasetError(
@@ -46,26 +46,26 @@ def find_root(root: str | Path, dataset: str) -> Path:
 
 
 def contents(folder: Path) -> str:
-    """The first few names in a folder, for a message."""
+    """First few names in a folder, for a message."""
     return ", ".join(entry.name for entry in entries_of(folder)[:8]) or "nothing"
 
 
 def match_files(folder: CaseFolder, names: Sequence[str] | NDArray[np.str_], *, listed_in: str) -> NDArray[np.str_]:
-    """Match the names of a label list to the files on disk.
+    """Match the file names in a label file to the files on disk.
 
-    Names are paths below the folder, relative to it or absolute. Absolute paths from another machine are taken if all
-    begin with one folder that does not exist here, and only one way to replace it by this folder finds files.
+    Names are paths below the folder, relative or absolute. Absolute paths from another machine are accepted if all of
+    them begin with the same folder, which does not exist here, and files are found for only one way to replace it.
 
     Args:
         folder: The data set's folder.
-        names: Paths as the label list spells them.
+        names: Paths as spelled in the label file.
         listed_in: The label file, for messages.
 
     Returns:
         (n,) POSIX paths relative to the folder, spelled as on disk, in the order of ``names``.
 
     Raises:
-        DatasetError: A listed file does not exist, is outside the folder, or is one of several that differ only by
+        DatasetError: A listed file does not exist, is outside the folder, or is one of several that differ only in
             spelling.
     """
     names = np.asarray(names, dtype=np.str_)

@@ -1,4 +1,4 @@
-"""Paths in a label list, made relative to the data set's folder."""
+"""Conversion of the paths in a label file to paths relative to the data set's folder."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _ABSOLUTE = re.compile(r"\s*(/|[A-Za-z]:[\\/]|\\\\)")  # POSIX, Windows drive, W
 
 
 class ListedPaths:
-    r"""Makes listed paths relative to the data set's folder.
+    r"""Converter of listed paths to paths relative to the data set's folder.
 
-    Lists written on another machine hold absolute paths such as ``/home/ann/set/a.jpg`` or ``C:\set\a.jpg``. If all
-    begin with the same folder, none exists on this machine, and only one way to cut off that beginning leaves paths of
-    files in the data set's folder, the beginning is cut off, with a warning.
+    Label files from another machine may contain absolute paths such as ``/home/ann/set/a.jpg`` or ``C:\set\a.jpg``.
+    Their common prefix is removed with a warning if all paths begin with the same folder, none of them exists on this
+    machine, and only one prefix leaves paths of files in the data set's folder.
 
     Args:
         folder: The data set's folder.
-        names: (n,) all paths of the list.
+        names: (n,) all listed paths.
 
     Raises:
-        DatasetError: Paths of another machine can be cut in several ways.
+        DatasetError: Several prefixes of paths from another machine would leave paths of files.
     """
 
     def __init__(self, folder: CaseFolder, names: NDArray[np.str_]) -> None:
@@ -47,11 +47,11 @@ class ListedPaths:
         """The path relative to the folder.
 
         Raises:
-            DatasetError: It is outside the folder.
+            DatasetError: The path is outside the folder.
         """
         if _ABSOLUTE.match(name):
             below = name[len(self._foreign) :] if self._foreign else self._below(name)
-            # A backslash or a colon may be part of a name here.
+            # On POSIX systems, a backslash or a colon may be part of a file name.
             below = name if below is None and not name.lstrip().startswith("/") and self._folder.find(name) else below
         else:
             below = None if ".." in name and _leaves(name) else name
@@ -71,7 +71,7 @@ class ListedPaths:
 
     def _foreign_beginning(self, names: NDArray[np.str_]) -> str:
         blocks = [names[start : start + BLOCK] for start in range(0, len(names), BLOCK)]
-        # Not commonpath, which knows the separators of one system only.
+        # Not commonpath, which only handles the separators of one system.
         common = os.path.commonprefix([f(block.tolist()) for block in blocks for f in (min, max)])  # noqa: RUF071
         found = {common[: match.end()]: 0 for match in _SEPARATORS.finditer(common)}
         for block in blocks:
@@ -83,12 +83,12 @@ class ListedPaths:
         ways = [beginning for beginning, count in found.items() if count]
         if len(ways) > 1:
             raise DatasetError(
-                f"the paths are of another machine, and {printable(str(names[0]))!r} could be "
+                f"the paths are from another machine, and {printable(str(names[0]))!r} could be "
                 f"{' or '.join(repr(printable(str(names[0])[len(way) :])) for way in ways)} in {self._folder.root}; "
                 "list paths relative to that folder"
             )
         if ways:
-            _log.warning("Paths of another machine: %s is read as %s", printable(ways[0]), self._folder.root)
+            _log.warning("paths from another machine: %s is replaced by %s", printable(ways[0]), self._folder.root)
         return "".join(ways)
 
 
@@ -97,7 +97,7 @@ def _posix(path: str) -> str:
 
 
 def _leaves(name: str) -> bool:
-    """True if ``..`` leads out of the folder that the path is relative to."""
+    """True if the path leaves its base folder through ``..``."""
     depth = 0
     for part in _SEPARATORS.split(name.strip()):
         depth += -1 if part == ".." else part not in {"", "."}

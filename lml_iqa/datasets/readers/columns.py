@@ -1,4 +1,4 @@
-"""Columns of text that are filled block by block: no Python object per row, and no second copy of the column."""
+"""Text columns filled block by block, without a Python object per row or a second copy of the column."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1 << 16  # rows that are Python objects at one time
+BLOCK = 1 << 16  # rows held as Python objects at a time
 
 
 class TextColumn:
-    """A column of text under way.
+    """A growing text column.
 
     Args:
-        capacity: The most rows that may come. Memory is taken as they come.
+        capacity: Maximum number of rows. Memory is only used for rows that are appended.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -32,5 +32,5 @@ class TextColumn:
         self._rows += len(block)
 
     def array(self) -> NDArray[np.str_]:
-        """The rows so far."""
+        """The rows appended so far."""
         return self._texts[: self._rows]

@@ -1,4 +1,4 @@
-"""Rows of CSV files, whichever delimiter they use."""
+"""Rows of CSV files with any common delimiter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lml_iqa.errors import DatasetError
 from lml_iqa.utils.files import printable
 
 _DELIMITERS = ",;\t|"
-_HEADER_WITHIN = 100  # lines: comments and blank ones may come before the header
+_HEADER_WITHIN = 100  # lines; comments and blank lines may come before the header
 _LONGEST = 4096  # characters of one cell; no path is longer
 
 
@@ -43,27 +43,27 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
                 if len(cell) > _LONGEST:
                     raise DatasetError(
                         f"{where}: {len(cell)} characters in column {name!r} ({brief(row)}); "
-                        "look for a quotation mark that is never closed"
+                        "look for an unclosed quotation mark"
                     )
             if not all(map(is_utf8, cells[1:])):
                 raise not_utf8(where, f" ({brief(row)})")
             if len(row) < named:
                 raise DatasetError(
                     f"{where}: fewer values than the header has columns ({brief(row)}); "
-                    "correct the row, or fill it up with empty cells"
+                    "correct the row, or add empty cells"
                 )
-            # `3,45` takes two cells of a comma file, and may push an empty one over the end.
+            # `3,45` takes two cells of a comma-separated file and may push an empty one past the header.
             if any(cell.strip() for cell in row[named:]) or (
                 len(row) > len(header) and _holds_decimal_comma(row, delimiter, places)
             ):
                 raise DatasetError(
                     f"{where}: more values than the header has columns ({brief(row)}); write decimals with a point "
-                    "(3.45), or separate the columns by semicolons; quote texts that hold a separator"
+                    "(3.45), or separate the columns by semicolons; quote text that contains a separator"
                 )
             yield cells
     except csv.Error as error:
         raise DatasetError(
-            f"{path}, line {start + reader.line_num}: not CSV ({error}); look for a quotation mark that is never closed"
+            f"{path}, line {start + reader.line_num}: not CSV ({error}); look for an unclosed quotation mark"
         ) from error
 
 
@@ -76,16 +76,20 @@ def _holds_decimal_comma(row: Sequence[str], delimiter: str, places: Sequence[in
 
 
 def read_header(path: Path, *columns: str) -> list[str]:
-    """Names of all columns of a CSV file that has some given ones.
+    """Names of all columns of a CSV file.
+
+    Args:
+        path: The file.
+        columns: Columns that the file must have; they identify the header row.
 
     Raises:
-        DatasetError: The file cannot be read, or lacks one of them.
+        DatasetError: The file cannot be read, or lacks one of the columns.
     """
     return _find_header(path, read_lines(path), columns)[3]
 
 
 def _find_header(path: Path, lines: Iterator[str], columns: Sequence[str]) -> tuple[int, list[str], str, list[str]]:
-    """Number of lines before the header, the lines read from there on, the delimiter, and the columns' names."""
+    """Number of lines before the header, the lines read from the header on, the delimiter, and the column names."""
     head = list(islice(lines, _HEADER_WITHIN))
     delimiters = _DELIMITERS
     names: list[str] = []
@@ -131,7 +135,7 @@ def _why_no_header(found: Sequence[str], columns: Sequence[str]) -> str:
     if any(map(is_number, found)):
         return (
             f"no column {missing!r}: the first row ({brief(found)}) looks like data; "
-            f"put a line with the columns' names before it ({','.join(columns)})"
+            f"add a header line with the column names ({','.join(columns)})"
         )
     shown = f"{[name[:60] for name in found[:30]]}{f' and {len(found) - 30} more' if len(found) > 30 else ''}"
     near = [name for name in found if _plain(name) == _plain(missing)]
@@ -145,6 +149,6 @@ def _plain(name: str) -> str:
 
 
 def brief(row: Sequence[str]) -> str:
-    """Cells of a row for a message, cut where they are long."""
+    """Cells of a row for a message, truncated to 200 characters."""
     text = printable(", ".join(row))
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,4 +1,4 @@
-"""Numbers written as text."""
+"""Conversion of text to numbers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def is_number(text: str) -> bool:
 def parse_numbers(
     path: Path, column: str, texts: Sequence[str] | NDArray[np.str_], rows: Sequence[str] | NDArray[np.str_]
 ) -> NDArray[np.float64]:
-    """Turn a column into finite float64 numbers, with decimal points or decimal commas.
+    """Convert a column to finite float64 numbers, with decimal points or decimal commas.
 
     Args:
         path: The file, for messages.
         column: The column's name, for messages.
         texts: (n,) cells of the column.
-        rows: (n,) what each row is about, for messages.
+        rows: (n,) name of each row, for messages.
 
     Raises:
-        DatasetError: A text is not a finite number, or commas could separate thousands: some cells have a point, or
+        DatasetError: A cell is not a finite number, or commas may be thousands separators: some cells have a point, or
             every comma is followed by exactly three digits.
     """
     numbers = np.empty(len(texts), dtype=np.float64)
@@ -43,7 +43,7 @@ def parse_numbers(
         if not np.isfinite(number):
             shown = text if len(text) <= 200 else f"{text[:200]}..."
             raise DatasetError(
-                f"{path}: {shown!r} in column {column!r} of {str(rows[i])!r} is no finite number; "
+                f"{path}: {shown!r} in column {column!r} of {str(rows[i])!r} is not a finite number; "
                 "correct or remove the row"
             )
         numbers[i] = number
@@ -56,7 +56,7 @@ def parse_numbers(
     if with_comma and (with_point or not proof):
         seen = f"{with_comma!r} and {with_point!r}" if with_point else repr(with_comma)
         raise DatasetError(
-            f"{path}: column {column!r} holds {seen}: the comma may mark decimals or thousands; "
+            f"{path}: column {column!r} has {seen}: the comma may separate decimals or thousands; "
             "write decimals with a point, and thousands without a separator"
         )
     return numbers

@@ -1,6 +1,6 @@
-"""Reading label files of MATLAB (version 5 to 7).
+"""Reader of MATLAB label files (version 5 to 7).
 
-``scipy.io.loadmat`` reads more kinds, but a damaged file can end the process there with a segmentation fault.
+``scipy.io.loadmat`` supports more types, but can crash with a segmentation fault on a damaged file.
 """
 
 from __future__ import annotations
@@ -16,38 +16,39 @@ from numpy.typing import NDArray
 
 from lml_iqa.errors import DatasetError
 
-# Numbers of the format: https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
+# Type codes of the format: https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
 _MATRIX, _COMPRESSED = 14, 15
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _STORED_TEXT = {2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _CELL, _CHARACTERS, _NUMBERS = 1, 4, range(6, 16)
 _COMPLEX = 8  # flag
-_LARGEST = 1 << 28  # bytes of a decompressed variable; label files have some thousand rows
+_LARGEST = 1 << 28  # bytes of a decompressed variable; label files have a few thousand rows
 
 
 def read_numbers(path: Path, variable: str) -> NDArray[np.float64]:
-    """Read a numeric variable, flattened to one axis in column order of MATLAB's vectors.
+    """Read a vector of real numbers as a one-dimensional array.
 
     Raises:
-        DatasetError: The file is missing or no MATLAB file, lacks the variable, or it is no vector of real numbers.
+        DatasetError: The file is missing or not a MATLAB file, lacks the variable, or the variable is not a vector of
+            real numbers.
     """
     values = _read(path, variable)
     if not isinstance(values, np.ndarray):
-        raise DatasetError(f"{path}: variable {variable!r} holds no numbers; give the set's own label file")
+        raise DatasetError(f"{path}: variable {variable!r} has no numbers; give the set's own label file")
     return values
 
 
 def read_texts(path: Path, variable: str) -> NDArray[np.str_]:
-    """Read a cell array of texts, flattened to one axis; empty cells become ``""``.
+    """Read a cell array of strings as a one-dimensional array; empty cells become ``""``.
 
     Raises:
-        DatasetError: The file is missing or no MATLAB file, lacks the variable, or it holds no texts.
+        DatasetError: The file is missing or not a MATLAB file, lacks the variable, or the variable has no strings.
     """
     values = _read(path, variable)
     if not isinstance(values, list) or not all(
         isinstance(text, str) or (isinstance(text, np.ndarray) and not len(text)) for text in values
     ):
-        raise DatasetError(f"{path}: variable {variable!r} holds no texts; give the set's own label file")
+        raise DatasetError(f"{path}: variable {variable!r} has no text; give the set's own label file")
     return np.array([text if isinstance(text, str) else "" for text in values], dtype=np.str_)
 
 
@@ -57,7 +58,7 @@ def _read(path: Path, variable: str) -> Any:
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error}); give the path of the label file") from error
     if content.startswith((b"MATLAB 7.3", b"\x89HDF")) or content[512:516] == b"\x89HDF":
-        raise DatasetError(f"{path}: a MATLAB 7.3 file, which is not read here; save it again with -v7")
+        raise DatasetError(f"{path}: a MATLAB 7.3 file, which is not supported; save it again with -v7")
     try:
         variables = _variables(content)
     except (ValueError, IndexError, OverflowError, RecursionError, zlib.error) as error:
@@ -70,7 +71,7 @@ def _read(path: Path, variable: str) -> Any:
 
 
 def _variables(content: bytes) -> dict[str, Any]:
-    """Variables by name: float64 vectors, lists for cells, str for characters, None for other kinds."""
+    """Variables by name: float64 vectors, lists for cell arrays, str for characters, None for other types."""
     mark = content[126:128]
     if mark not in {b"IM", b"MI"} or content[125 if mark == b"IM" else 124] != 1:
         raise ValueError("no header of a MATLAB 5 file")
@@ -90,13 +91,13 @@ def _variables(content: bytes) -> dict[str, Any]:
 
 
 def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Type and content of each element in a sequence of them."""
+    """Iterate over the type and content of consecutive elements."""
     start = 0
     while start < len(data):
         if len(data) - start < 8:
             raise ValueError("an element is cut off")
         kind, size = (int(x) for x in np.frombuffer(data, f"{order}u4", 2, start))
-        if kind >> 16:  # four bytes or less lie within the tag itself
+        if kind >> 16:  # small element: up to four bytes are stored in the tag
             kind, size, place, after = kind & 0xFFFF, kind >> 16, start + 4, start + 8
             if size > 4:
                 raise ValueError("a small element is larger than 4 bytes")
@@ -142,7 +143,7 @@ def _text(name: str, shape: list[int], rest: list[tuple[int, bytes]], order: str
     if math.prod(shape) == 0:
         return ""
     if not rest or rest[0][0] not in _STORED_TEXT:
-        raise ValueError(f"variable {name!r} holds characters of an unknown kind")
+        raise ValueError(f"variable {name!r} has characters of an unknown type")
     code = _STORED_TEXT[rest[0][0]]
     suffix = ("-le" if order == "<" else "-be") if code in {"utf-16", "utf-32"} else ""
     text = rest[0][1].decode(code + suffix)

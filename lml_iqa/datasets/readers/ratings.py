@@ -1,4 +1,4 @@
-"""Reading the label files of rated images: CSV, and text of two words a line."""
+"""Readers of rated images: CSV files, and text files with two words per line."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from lml_iqa.errors import DatasetError
 def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
     """Read named columns of a CSV file with a header row.
 
-    Columns are separated by comma, semicolon, tab or ``|``, whichever the header uses, or by what an Excel line
-    ``sep=;`` says. Blank lines, lines before the header that begin with ``#``, and other columns are skipped. Encoding:
-    see :func:`~lml_iqa.datasets.readers.text.read_lines`.
+    The delimiter is a comma, semicolon, tab or ``|``, detected from the header, or the one in an Excel line ``sep=;``.
+    Blank lines, lines before the header that begin with ``#``, and other columns are skipped. Encoding: see
+    :func:`~lml_iqa.datasets.readers.text.read_lines`.
 
     Args:
         path: The file.
-        columns: Names of the columns; the first names the images, and alone may hold bytes that are not UTF-8.
+        columns: Names of the columns. The first contains the image names; only it may have bytes that are not UTF-8.
 
     Returns:
-        The stripped texts of each column, in file order.
+        The stripped text of each column, in file order.
 
     Raises:
-        DatasetError: The file cannot be read or is no CSV, lacks a column or has it twice, has a row without a value in
-            one, or rows that do not fit the header (as decimal commas make them).
+        DatasetError: The file cannot be read or is not CSV, a column is missing or occurs twice, a value is missing, or
+            a row does not match the header (for example because of decimal commas).
     """
     rows = [[cell.strip() for cell in row] for row in read_rows(path, columns)]
     return by_name(path, columns, rows)
 
 
 def read_arrays(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
-    """As :func:`read_columns` for files of millions of rows: arrays, without a Python object per row.
+    """Variant of :func:`read_columns` for files with millions of rows: arrays, without a Python object per row.
 
-    The first column, which names the images, keeps spaces at its ends: file names may have them.
+    The first column, which contains the image names, is not stripped: file names may begin or end with spaces.
     """
     rows = read_rows(path, columns)
     block = list(islice(rows, BLOCK))
-    by_name(path, columns, block)  # refuses a file without rows
+    by_name(path, columns, block)  # raises an error if there are no rows
     with path.open("rb") as file:
         lines = 1 + sum(chunk.count(b"\n") + chunk.count(b"\r") for chunk in iter(lambda: file.read(1 << 20), b""))
     texts = [TextColumn(lines) for _ in columns]
@@ -57,15 +57,15 @@ def read_arrays(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.str_
 
 
 def read_pairs(path: Path, first: str, second: str) -> dict[str, list[str]]:
-    """Read a text file of two words per line, separated by white space; blank lines are skipped.
+    """Read a text file with two whitespace-separated words per line; blank lines are skipped.
 
     Args:
         path: The file.
-        first: What the first word is, for messages and as key of the result.
-        second: What the second word is.
+        first: Name of the first word, for messages and as key of the result.
+        second: Name of the second word.
 
     Raises:
-        DatasetError: The file is missing or no text, a line is not two words, or there is none.
+        DatasetError: The file is missing, empty or not text, or a line does not have two words.
     """
     rows = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -81,21 +81,21 @@ def read_pairs(path: Path, first: str, second: str) -> dict[str, list[str]]:
 
 
 def by_name(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
-    """Turn rows into columns.
+    """Convert rows to columns.
 
     Raises:
         DatasetError: There are no rows.
     """
     if not rows:
-        raise DatasetError(f"{path}: holds no rows; give a label file with at least one rated image")
+        raise DatasetError(f"{path}: has no rows; give a label file with at least one rated image")
     return {name: [row[i] for row in rows] for i, name in enumerate(columns)}
 
 
 def read_ratings(path: Path, key: str, numbers: Sequence[str]) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-    """Read the column that names the images, and columns of finite numbers beside it.
+    """Read the column of image names, and columns of finite numbers.
 
     Raises:
-        DatasetError: As :func:`read_columns` and :func:`parse_numbers`.
+        DatasetError: See :func:`read_columns` and :func:`parse_numbers`.
     """
     columns = read_columns(path, [key, *numbers])
     names = columns[key]

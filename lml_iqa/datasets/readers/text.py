@@ -1,4 +1,4 @@
-"""Reading label files as text, whichever program wrote them."""
+"""Lines and encodings of text label files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lml_iqa.errors import DatasetError
 
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is a prefix of this one
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -19,13 +19,13 @@ _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # xlsx and ods; xls
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    r"""Lines of a text file with their line ends (``\n``, ``\r\n`` or ``\r``), one at a time.
+    r"""Iterate over the lines of a text file, including their line ends (``\n``, ``\r\n`` or ``\r``).
 
-    The encoding is the one of the byte order mark, else UTF-8. Bytes that are not UTF-8 become surrogate escapes, as
-    in ``os.fsdecode``: a file name may hold such bytes, and a column that nobody asked for may hold anything.
+    The byte order mark determines the encoding, UTF-8 by default. Bytes that are not UTF-8 become surrogate escapes, as
+    in ``os.fsdecode``: file names may contain such bytes, and so may columns that are not read.
 
     Raises:
-        DatasetError: The file cannot be read, or is a workbook or no text.
+        DatasetError: The file cannot be read, is a workbook, or is not text.
     """
     try:
         with path.open("rb") as file:
@@ -37,7 +37,7 @@ def read_lines(path: Path) -> Iterator[str]:
         with path.open(newline="", encoding=encoding, errors=errors) as text:
             for line in text:
                 if "\0" in line:
-                    raise not_utf8(path, " (it holds zero bytes)")
+                    raise not_utf8(path, " (it contains zero bytes)")
                 yield line
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror}); give the path of the label file") from error
@@ -46,12 +46,12 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def not_utf8(path: Path | str, detail: str = "") -> DatasetError:
-    """The error for a label file in another encoding."""
+    """Error for a label file in another encoding."""
     return DatasetError(f"{path}: not UTF-8 text{detail}; save the label file as CSV in UTF-8")
 
 
 def is_utf8(text: str) -> bool:
-    """False for text that holds surrogate escapes: bytes that were not UTF-8."""
+    """False for text with surrogate escapes, that is, bytes that were not UTF-8."""
     if text.isascii():
         return True
     try:
@@ -62,9 +62,9 @@ def is_utf8(text: str) -> bool:
 
 
 def from_windows(text: str) -> str:
-    """Text with surrogate escapes, read as Windows-1252, which Excel writes unless asked for UTF-8.
+    """Decode text with surrogate escapes as Windows-1252, Excel's default encoding of CSV files.
 
-    Every text can be read so, rightly or not: use it only where something confirms it, such as a file of that name.
+    Almost any text decodes without an error, so confirm the result, for example by a file of that name.
     """
     try:
         return text.encode("utf-8", "surrogateescape").decode("cp1252")
