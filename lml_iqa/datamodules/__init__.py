@@ -1,4 +1,4 @@
-"""One data module a data set, on one base."""
+"""Lightning data modules, one per data set."""
 
 from lml_iqa.datamodules.base import IQADataModule
 from lml_iqa.datamodules.benchmarks import (

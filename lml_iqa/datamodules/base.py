@@ -1,4 +1,4 @@
-"""The data module behind every data set: a table, a split, crops. A further set is `load_table` and its defaults."""
+"""Base of all data modules: table, split and crops. A new data set implements `load_table`."""
 
 from __future__ import annotations
 
@@ -41,31 +41,31 @@ class IQADataModule(LightningDataModule, abc.ABC):
     """Base of all data modules.
 
     A batch is a :class:`~lml_iqa.datasets.crops.CropBatch`: B images of K uint8 crops each, with their scores on the
-    model's 0..1. Training crops are random, a pure function of seed, epoch and image; evaluation crops lie on a fixed
-    grid, and every process evaluates its own share with no image repeated.
+    model's 0..1. Training crops are random, a function of seed, epoch and image. Evaluation crops are on a fixed grid,
+    and each process evaluates a share of the images without repeats.
 
     Args:
-        batch_size: Images a batch in each process (not crops).
-        crops: Crops K an image in training.
-        eval_crops: Crops K an image in validation, test and prediction, on a grid: 4, 6, 9, 12; a prime number makes
+        batch_size: Images per batch in each process (not crops).
+        crops: Crops K per image in training.
+        eval_crops: Crops K per image in validation, test and prediction, on a grid: 4, 6, 9, 12; a prime number makes
             a single row or column.
-        eval_positions: Where those crops lie: ``grid``, or ``random``: drawn once from the seed, as older figures of
-            the field are. A score then depends on the seed.
+        eval_positions: Positions of the evaluation crops: ``grid``, or ``random``, drawn once from the seed, as in many
+            published results. Scores then depend on the seed.
         crop_size: Side S of a crop in pixels; smaller images are reflect-padded.
-        flip: Whether training crops are mirrored left to right with probability 1/2.
-        short_side: Bring larger images to this short side, in pixels, aspect kept, before anything else; once, kept in
-            ``cache``. Default: images as they are.
-        cache: Folder for what is made from images and kept; default the user's cache folder.
+        flip: Whether to mirror training crops horizontally with probability 1/2.
+        short_side: Short side in pixels to which larger images are resized once, keeping the aspect ratio; the copies
+            are stored in ``cache``. Default: no resizing.
+        cache: Folder of resized and rendered images; default the user's cache folder.
         split: A rule (``auto``, ``reference``, ``random``, ``official``; ``whole`` for a test on all images) or the
-            path of a ``split.json``. Images that the file does not name are left out.
+            path of a ``split.json``. Images that are not in the file are left out.
         split_seed: Seed of the split.
-        test_fraction: Share of the images or references in the test part, where the rule draws one.
-        val_fraction: Share of the remaining ones in the validation part, where the rule draws one.
-        validate_on: ``val``, or ``test``: no validation part is set aside, and the model is chosen on the test part, as
-            many papers do. It flatters: only for comparison with older figures.
-        train_fraction: Share of the training part to train on, for few-label curves; validation and test part stay.
+        test_fraction: Share of the images or references in the test set, if the rule draws one.
+        val_fraction: Share of the remaining ones in the validation set, if the rule draws one.
+        validate_on: ``val`` to select the model on the validation set, or ``test`` to select it on the test set,
+            without a validation set, as in many papers; only for comparison with their results.
+        train_fraction: Share of the training set to use, for few-label curves; validation and test set are unchanged.
         seed: Seed of the training order and of random crops; default the run's (``seed_everything``).
-        num_workers: Processes that decode images.
+        num_workers: Number of processes that decode images.
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class IQADataModule(LightningDataModule, abc.ABC):
         self.num_workers = num_workers
         self._table: ImageTable | None = None
         self._split: Split | None = None
-        self._start: Position | None = None  # where a resumed training goes on
+        self._start: Position | None = None  # start of a resumed run
         self._resumed_seed: int | None = None
         self._progress: EpochProgress | None = None
         self._reading: list[Reading] = []
 
     @abc.abstractmethod
     def load_table(self) -> ImageTable:
-        """Read the label files: one row per rated image. All that a further data set has to write."""
+        """Read the label files: one row per rated image. The only method that a new data set has to implement."""
 
     @property
     def table(self) -> ImageTable:
@@ -135,7 +135,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
 
     @property
     def split(self) -> Split:
-        """Row numbers of the training, validation and test part; made on first use."""
+        """Row numbers of the training, validation and test set; made on first use."""
         if self._split is None:
             rule = str(self.split_rule)
             if rule in _RULES:
@@ -150,7 +150,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
                 self._split = Split.load(Path(rule).expanduser(), self.table)
                 named = sum(len(getattr(self._split, part)) for part in ("train", "val", "test"))
                 if named < len(self.table):
-                    rank_zero_info(f"{printable(rule)} names {named} of {len(self.table)} images; others are left out")
+                    rank_zero_info(f"{printable(rule)} lists {named} of {len(self.table)} images; others are left out")
             else:
                 raise DatasetError(
                     f"data.split: {rule} is neither one of {', '.join(_RULES)} nor the path of a split.json"
@@ -164,7 +164,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         return self.table.scale
 
     def provenance(self) -> dict[str, Any]:
-        """What a model trained here must remember: data, label source, split, and how images were cut."""
+        """Metadata for the checkpoint: data, label source, split, and crop settings."""
         return {
             "dataset": self.table.name,
             "source": self.table.source,
@@ -181,15 +181,15 @@ class IQADataModule(LightningDataModule, abc.ABC):
 
     @property
     def legacy(self) -> list[str]:
-        """What makes figures incomparable with honest ones, in words; empty by default."""
-        chosen = ["the model was chosen on the test part"] if self.validate_on == "test" else []
+        """Settings that make metrics incomparable with the default protocol, as text; empty by default."""
+        chosen = ["the model was selected on the test set"] if self.validate_on == "test" else []
         return chosen + (["random test crops"] if self.eval_positions == "random" else [])
 
     def setup(self, stage: str) -> None:
-        """Read the table, and make the split where the stage needs one.
+        """Read the table, and make the split if the stage needs one.
 
         Raises:
-            DatasetError: The split has no training or validation part, and the stage needs one.
+            DatasetError: The split has no training or validation set, and the stage needs one.
         """
         if stage == "fit":
             self._start = self._resumed_seed = None
@@ -200,7 +200,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
         for part in needed:
             if len(getattr(self.split, part)) == 0:
                 raise DatasetError(
-                    f"{self.table.name}: data.split: {self.split_rule} has no {part} part; give another split"
+                    f"{self.table.name}: data.split: {self.split_rule} has no {part} set; give another split"
                 )
         _ = self.split
 
@@ -223,15 +223,15 @@ class IQADataModule(LightningDataModule, abc.ABC):
         if self._start is not None and self.trainer is not None:
             self.trainer.callbacks.append(self._progress)  # type: ignore[attr-defined]
         self._start = None
-        # It looks for what is resumed in the loader, where it lies in what the loader draws from.
+        # Lightning warns because it looks for resumable state in the loader; here it is in the sampler.
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before", PossibleUserWarning)
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[CropBatch]:
-        """The validation part (or what ``validate_on`` puts in its place), each image once.
+        """Batches of the validation set (or the set selected by ``validate_on``), each image once.
 
         Raises:
-            ConfigError: ``trainer.overfit_batches`` is a share of this part that is less than one batch.
+            ConfigError: ``trainer.overfit_batches`` is a share of this set that is less than one batch.
         """
         rows = self.split.val if self.validate_on == "val" else self.split.test
         share = getattr(self.trainer, "overfit_batches", 0)
@@ -243,21 +243,21 @@ class IQADataModule(LightningDataModule, abc.ABC):
         return self._evaluation_loader(rows)
 
     def test_dataloader(self) -> DataLoader[CropBatch]:
-        """The test part, each image once."""
+        """Batches of the test set, each image once."""
         return self._evaluation_loader(self.split.test)
 
     def predict_dataloader(self) -> DataLoader[CropBatch]:
-        """What ``predict`` scores: every image of the table."""
+        """Batches of all images of the table."""
         return self._evaluation_loader(np.arange(len(self.table)))
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been trained on, in images, and the seed of their order; empty where nothing is being trained."""
+        """Progress of the run in images, and the seed of their order; empty outside training."""
         if self.trainer is None or self._progress is None:
             return {}
         return {**self._progress.position(self.trainer)._asdict(), "seed": self._seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the checkpoint's training stopped, with its seed; without effect on a test of the checkpoint.
+        """Continue the checkpoint's run with its seed; has no effect when testing the checkpoint.
 
         The batch size and the number of processes may differ from those of the checkpoint.
         """
@@ -266,7 +266,7 @@ class IQADataModule(LightningDataModule, abc.ABC):
             self._resumed_seed = state_dict["seed"]
 
     def on_exception(self, exception: BaseException) -> None:
-        """Name the images that were being read where a worker process died (its own last words are lost)."""
+        """Add the images that a dead worker process was reading to the error, which does not name them."""
         if self._table is not None:
             name_images_of_dead_workers(exception, self._table, self._reading)
 
@@ -284,10 +284,10 @@ class IQADataModule(LightningDataModule, abc.ABC):
 
     def _enough(self, rows: NDArray[np.int64], purpose: str) -> None:
         world_size, _ = self._world()
-        if len(rows) < world_size:  # Lightning skips an idle process's loop, and the others would wait for it for ever
+        if len(rows) < world_size:  # Lightning skips the loop of an idle process, and the others would wait forever
             raise DatasetError(
                 f"{self.table.name}: {len(rows)} images to {purpose} for {world_size} processes; "
-                "use fewer devices (trainer.devices), or a larger part"
+                "use fewer devices (trainer.devices), or a larger set"
             )
 
     def _loader(self, dataset: GridCropDataset, sampler: Sampler[Any]) -> DataLoader[CropBatch]:

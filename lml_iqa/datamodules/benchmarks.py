@@ -1,4 +1,4 @@
-"""The published sets of rated images."""
+"""Data modules of the published data sets."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from lml_iqa.datasets import (
 
 
 class BenchmarkDataModule(IQADataModule):
-    """A published set; a further one names its :class:`~lml_iqa.datasets.base.IQADataset` and nothing else.
+    """Data module of a published data set; subclasses only set ``dataset``.
 
     Args:
-        root: Folder of the data set, or one above it.
-        download: Whether to fetch the set into ``root`` where it is not there yet.
+        root: Folder of the data set, or a folder above it.
+        download: Whether to download the set into ``root`` if it is not there yet.
         kwargs: See :class:`~lml_iqa.datamodules.base.IQADataModule`.
     """
 
@@ -40,7 +40,7 @@ class BenchmarkDataModule(IQADataModule):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Download where asked: once per node, and once where nodes share a file system."""
+        """Download the set if requested, once per node, or once if the nodes share a file system."""
         if self.download:
             self.dataset.fetch(self.root)
 
@@ -49,7 +49,7 @@ class BenchmarkDataModule(IQADataModule):
         table = self.dataset(self.root).load()
         if len(table) < self.dataset.images:
             rank_zero_info(
-                f"{table.name}: only {len(table)} of the set's {self.dataset.images} images are listed, so figures are "
+                f"{table.name}: only {len(table)} of the set's {self.dataset.images} images are listed, so metrics are "
                 "not comparable with published ones"
             )
         return self.dataset.with_official_split(table) if str(self.split_rule) in {"auto", "official"} else table

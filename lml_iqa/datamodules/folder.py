@@ -1,4 +1,4 @@
-"""Photographs that nobody rated."""
+"""Data module of unrated images."""
 
 from __future__ import annotations
 

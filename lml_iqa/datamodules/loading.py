@@ -1,4 +1,4 @@
-"""Data loaders whose worker processes share memory, and are named when they die."""
+"""Data loaders with shared memory and errors that name the image a dead worker was reading."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from lml_iqa.utils.worker_notes import Reading
 def make_loader(
     dataset: GridCropDataset, sampler: Sampler[Any], batch_size: int, num_workers: int
 ) -> DataLoader[CropBatch]:
-    """Data loader of batches of crops.
+    """Create a data loader of batches of crops.
 
     Args:
         dataset: The images.
-        sampler: Their order.
-        batch_size: Images a batch.
-        num_workers: Processes that decode images.
+        sampler: Sampler of the data set.
+        batch_size: Images per batch.
+        num_workers: Number of processes that decode images.
     """
     return DataLoader(
         dataset,
-        batch_size=batch_size,  # by name: for prediction Lightning builds the loader anew and gives it again
+        batch_size=batch_size,  # as keyword: Lightning rebuilds the loader for prediction and passes it by name
         sampler=sampler,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
         worker_init_fn=_share_memory,
-        generator=torch.Generator().manual_seed(0),  # workers' base seed: leave the run's own generator alone
+        generator=torch.Generator().manual_seed(0),  # draws the workers' seeds without using the global generator
     )
 
 
@@ -43,17 +43,17 @@ def name_images_of_dead_workers(exception: BaseException, table: ImageTable, rea
     Args:
         exception: Any error; the data loader reports a dead worker as a RuntimeError.
         table: The images.
-        readings: Notes of the workers.
+        readings: Rows that the workers are reading.
     """
     rows = [row for reading in readings for row in reading.of_dead()]
     if rows and isinstance(exception, RuntimeError):
         paths = ", ".join(str(table.path(row)) for row in rows)
         exception.args = (
-            f"{exception.args[0]} It was reading {paths}. If memory ran out: fewer data.num_workers, or smaller "
-            "images (data.short_side); else look at that file.",
+            f"{exception.args[0]} It was reading {paths}. If memory ran out, reduce data.num_workers or set "
+            "data.short_side; otherwise check that file.",
         )
 
 
 def _share_memory(worker: int) -> None:
-    """Keep the garbage collector of a worker off what it shares with the main process: looking at it copies it."""
+    """Exclude shared objects from a worker's garbage collection, which would copy their memory pages."""
     gc.freeze()

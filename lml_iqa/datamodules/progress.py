@@ -1,4 +1,4 @@
-"""How far a training has come in images, where Lightning counts batches."""
+"""Progress of a run in images instead of Lightning's batches."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lml_iqa.samplers import EpochSampler, Position
 
 
 class EpochProgress(Callback):
-    """Translates between Lightning's count of batches and a :class:`~lml_iqa.samplers.Position`.
+    """Converter between Lightning's count of batches and a :class:`~lml_iqa.samplers.Position`.
 
-    Lightning stores how many batches of an epoch are done, and compares that with the number of batches today. With
-    another batch size or number of processes the two do not fit, and it would end the epoch too early or too late. As
-    a callback of a resumed training, this corrects the count once.
+    Lightning stores how many batches of an epoch are done, and compares that with the current number of batches. If the
+    batch size or the number of processes changes, the two do not match, and the epoch would end too early or too late.
+    As a callback of a resumed run, this class corrects the count once.
 
     Args:
-        sampler: The sampler of the training.
+        sampler: The training sampler.
     """
 
     def __init__(self, sampler: EpochSampler) -> None:
@@ -26,11 +26,11 @@ class EpochProgress(Callback):
         self._skipped = 0  # batches that Lightning counts as done in the epoch that was resumed
 
     def position(self, trainer: Trainer) -> Position:
-        """What has been trained on so far."""
+        """Position of the run so far."""
         start, epoch = self.sampler.start, trainer.current_epoch
         epochs: Any = trainer.fit_loop.epoch_progress.current
         batches: int = _batches(trainer).processed
-        # The count of batches is that of the previous epoch until the first batch of the current one.
+        # Until the first batch of the current epoch, the count is that of the previous one.
         if epoch > max(self.sampler.epoch, start.epoch) or epochs.ready > epochs.started:
             return Position(epoch)
         if batches >= trainer.num_training_batches:
@@ -40,7 +40,7 @@ class EpochProgress(Callback):
         return Position(epoch, start.images + (batches - self._skipped) * self.sampler.global_batch)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the batches of the resumed epoch in batches of today's size."""
+        """Convert the count of the resumed epoch to batches of the current size."""
         done = _batches(trainer)
         total, images = int(trainer.num_training_batches), self.sampler.start.images
         if images:
@@ -49,7 +49,7 @@ class EpochProgress(Callback):
                 left = min(left, max(1, math.ceil(total - images / self.sampler.global_batch)))
             self._skipped = max(0, total - left)
             shift = self._skipped - done.processed
-        else:  # the checkpoint is of the end of an epoch, or of its start
+        else:  # the checkpoint was saved at the end or the start of an epoch
             shift = total - done.processed if done.processed else 0
         for name in ("ready", "started", "processed", "completed"):
             setattr(done, name, getattr(done, name) + shift)

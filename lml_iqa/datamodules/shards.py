@@ -1,4 +1,4 @@
-"""Any data set, packed into shards."""
+"""Data module of data sets packed into shards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lml_iqa.datasets.table import ImageTable
 
 
 class ShardsDataModule(IQADataModule):
-    """A data set that ``lml-iqa data shard`` packed, labels and images: the same scores, splits and crops as unpacked.
+    """A data set packed by ``lml-iqa data shard``, with the same scores, splits and crops as the original.
 
     Args:
         shards: Folder of the shards, or an address that litdata reads (``s3://bucket/folder``).

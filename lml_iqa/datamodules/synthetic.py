@@ -1,4 +1,4 @@
-"""Synthetic distortions with pseudo-labels."""
+"""Data module of synthetic distortions with pseudo-labels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lml_iqa.datasets.table import ImageTable
 
 
 class SyntheticDataModule(IQADataModule):
-    """Reference images, distorted in TID2013's ways and labelled with the mean MOS per type and level.
+    """Reference images with TID2013's distortions, labeled with the mean MOS per type and level.
 
-    The labels are pseudo-labels: TID2013's MOS of a type and level, averaged over its reference images. Nobody rated
-    these images. Training, validation and test set never share a reference image.
+    The labels are pseudo-labels: TID2013's MOS of a type and level, averaged over its reference images. The images
+    themselves are not rated. Training, validation and test set never share a reference image.
 
     Args:
-        root: Folder of reference images; default those that come with scikit-image, scikit-learn and matplotlib.
+        root: Folder of reference images; default those installed with scikit-image, scikit-learn and matplotlib.
         types: TID2013 distortion types, 1..24; default all.
         kwargs: See :class:`~lml_iqa.datamodules.base.IQADataModule`.
     """
@@ -38,6 +38,6 @@ class SyntheticDataModule(IQADataModule):
         _ = self.table
 
     def load_table(self) -> ImageTable:
-        """Render the images where they are not, and label them."""
+        """Render the images if they are not in the cache, and label them."""
         photographs = packaged_photographs() if self.root is None else folder_photographs(self.root)
         return load_synthetic(photographs, self.types, self.cache / "synthetic", seed=0)

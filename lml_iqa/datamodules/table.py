@@ -1,4 +1,4 @@
-"""Ratings of your own."""
+"""Data module of custom ratings."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from lml_iqa.datasets.table import ImageTable
 
 
 class TableDataModule(IQADataModule):
-    """Any CSV of path and score, optionally reference and split.
+    """CSV file of paths and scores, with optional references and split.
 
     Args:
         root: Folder that the paths in the CSV are relative to.
-        labels: The CSV file, with a header row; a relative path is looked for in ``root`` first. Delimiters, encodings
-            and path styles: see :func:`~lml_iqa.datasets.csv_table.load_csv_table`.
+        labels: The CSV file, with a header row; a relative path is resolved against ``root`` first. Delimiters,
+            encodings and path styles: see :func:`~lml_iqa.datasets.csv_table.load_csv_table`.
         path_column: Column of the images' paths.
         score_column: Column of the scores.
-        reference_column: Column of the reference images' names; rows that share one are never in two sets of a split.
-        split_column: Column with ``train``, ``val`` or ``test``: an official split.
+        reference_column: Column of the reference images' names; all images of a reference are in the same set of a
+            split.
+        split_column: Column with ``train``, ``val`` or ``test``, used as the official split.
         low: Lowest score of the scale; default the lowest in the file.
         high: Highest score of the scale; default the highest in the file.
-        higher_is_better: False for scores such as DMOS, where low is good.
+        higher_is_better: False for scores such as DMOS, where lower is better.
         kwargs: See :class:`~lml_iqa.datamodules.base.IQADataModule`.
     """
 

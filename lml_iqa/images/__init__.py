@@ -1,4 +1,4 @@
-"""Image files decoded to 8-bit sRGB as a viewer would show them."""
+"""Decoding of image files to 8-bit sRGB, as displayed by an image viewer."""
 
 from lml_iqa.images.read import read_image, read_size
 from lml_iqa.images.resized import ResizedImages, shrink

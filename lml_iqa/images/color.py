@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 _GAMMA_TOLERANCE = 0.05  # libpng's: a gAMA of 1 / 2.2 within 5 % counts as sRGB
-_SAME = 1  # a profile that moves no color by more than this many of 255 levels counts as sRGB
+_SAME = 1  # a profile that changes no color by more than this many of 255 levels counts as sRGB
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert 8-bit pixels to sRGB.
 
-    Profiles are applied as browsers do: perceptual intent; one that is broken, or of another color space than the
-    pixels, is ignored. Without a profile, RGB and gray pixels count as sRGB and CMYK is converted naively.
+    Profiles are applied with perceptual intent, as in browsers. A profile that is broken, or of another color space
+    than the pixels, is ignored. Without a profile, RGB and gray pixels count as sRGB, and CMYK is converted naively.
 
     Args:
         image: Image of mode L, RGB, CMYK or LAB.
@@ -41,10 +41,10 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def gamma_curve(gamma: float | None, levels: int) -> NDArray[np.uint8] | None:
-    """Table from gray levels of a PNG with a gAMA chunk to 8-bit sRGB; None where they are sRGB already.
+    """Lookup table from the levels of a PNG with a gAMA chunk to 8-bit sRGB; None if they are already sRGB.
 
     Args:
-        gamma: Exponent of the file (level = light ** gamma), or None.
+        gamma: Exponent in the file (level = light ** gamma), or None.
         levels: Length of the table.
     """
     if gamma is None or gamma <= 0 or abs(gamma * 2.2 - 1) < _GAMMA_TOLERANCE:
@@ -57,7 +57,7 @@ def gamma_curve(gamma: float | None, levels: int) -> NDArray[np.uint8] | None:
 
 @lru_cache(maxsize=64)
 def _color_space(profile: bytes) -> str | None:
-    """Color space of the pixels that a profile describes; None for a profile that cannot be used."""
+    """Color space of a profile's pixels; None for an unusable profile."""
     try:
         core = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
         return core.xcolor_space.strip() if core.device_class in {"scnr", "mntr", "prtr", "spac"} else None
@@ -67,7 +67,7 @@ def _color_space(profile: bytes) -> str | None:
 
 @lru_cache(maxsize=64)
 def _conversion(profile: bytes, mode: str) -> Callable[[Image.Image], Image.Image] | None:
-    """Conversion from a profile to sRGB; None where the profile is broken, or is sRGB."""
+    """Conversion from a profile to sRGB; None if the profile is broken or is sRGB."""
     # LittleCMS is exact for gray and CMYK only without optimization, which takes four times as long.
     flags = ImageCms.Flags.HIGHRESPRECALC if mode == "RGB" else ImageCms.Flags.NOOPTIMIZE
     try:
@@ -91,7 +91,7 @@ def _conversion(profile: bytes, mode: str) -> Callable[[Image.Image], Image.Imag
 
 def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
     result = ImageCms.applyTransform(image, transform)
-    return image if result is None else result  # None only when told to work in place
+    return image if result is None else result  # None only for in-place conversion
 
 
 def _srgb() -> ImageCms.ImageCmsProfile:
@@ -100,6 +100,6 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 
 @lru_cache(maxsize=1)
 def _lab_transform() -> ImageCms.ImageCmsTransform:
-    # Not optimized: the interpolation that LittleCMS would use is off by up to 23 levels.
+    # Not optimized: LittleCMS's interpolation is off by up to 23 levels.
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB", flags=ImageCms.Flags.NOOPTIMIZE)

@@ -1,4 +1,4 @@
-"""File formats that hold images, and which of them can be read here."""
+"""Image file formats, and which of them are supported."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from importlib.util import find_spec
 
 from PIL import Image, features
 
-# Formats that Pillow knows by name but does not decode to pixels by itself.
+# Formats that Pillow identifies but does not decode to pixels.
 NOT_PIXELS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 
-_OPTIONAL = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}  # parts that a Pillow may be built without
+_OPTIONAL = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}  # optional features of a Pillow build
 _PLUGINS = {"heif": "pillow_heif", "jxl": "pillow_jxl"}  # by the extra that installs them
 
-# Image files that a Pillow without plug-ins does not read.
+# Image files that Pillow does not read without plug-ins.
 _HEIF = ".heic .heics .heif .heifs .hif"
 _CAMERA_RAW = (
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw "
@@ -33,7 +33,7 @@ _CURES = {
 
 @lru_cache(maxsize=1)
 def register_plugins() -> None:
-    """Make Pillow read HEIC and JPEG XL where their plug-ins are installed."""
+    """Register the Pillow plug-ins for HEIC and JPEG XL, if installed."""
     if find_spec(_PLUGINS["heif"]) is not None:
         importlib.import_module(_PLUGINS["heif"]).register_heif_opener()
     if find_spec(_PLUGINS["jxl"]) is not None:
@@ -42,7 +42,7 @@ def register_plugins() -> None:
 
 @lru_cache(maxsize=1)
 def image_endings() -> frozenset[str]:
-    """Endings of file names, with their dot and in lower case, of the formats that can be read here."""
+    """File name extensions of the supported formats, with the dot and in lower case."""
     register_plugins()
     kinds = Image.registered_extensions()  # also loads all of Pillow's plug-ins, which fills Image.OPEN
     lacking = {kind for kind, feature in _OPTIONAL.items() if not features.check(feature)}
@@ -52,5 +52,5 @@ def image_endings() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def unreadable_endings() -> dict[str, str]:
-    """Endings of image formats that cannot be read here, and what to do about each."""
+    """File name extensions of unsupported image formats, each with its cure."""
     return {ending: cure for ending, cure in _CURES.items() if ending not in image_endings()}

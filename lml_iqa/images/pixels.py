@@ -1,4 +1,4 @@
-"""Conversion of an opened image file of any kind to 8-bit sRGB over white."""
+"""Conversion of an opened image file to 8-bit sRGB over white."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
 
 
 def decode(image: ImageFile.ImageFile) -> Image.Image:
-    """Decode an opened file to 8-bit sRGB; transparency is shown over white.
+    """Decode an opened file to 8-bit sRGB, with transparency composited over white.
 
     Args:
-        image: File that has been opened, not loaded.
+        image: File that has been opened but not loaded.
 
     Returns:
         Image of mode RGB, not yet oriented by EXIF.
 
     Raises:
-        PixelsError: The pixels have no defined black and white, or Pillow would decode them wrong.
+        PixelsError: The pixels have no defined black and white, or Pillow would decode them incorrectly.
     """
     quirks = quirks_of(image)
     image.load()
     if image.mode in _SIXTEEN_BIT or (image.mode == "I" and image.format in {"PNG", "PPM"}):
-        # Some versions of Pillow open 16-bit PNG as "I", all do PGM.
+        # All versions of Pillow open 16-bit PGM as mode "I", some also 16-bit PNG.
         color, alpha = _from_16_bits(image, quirks)
     elif image.mode in {"I", "F"}:
         raise PixelsError(f"pixel mode {image.mode!r} has no defined black and white")
@@ -47,7 +47,7 @@ def decode(image: ImageFile.ImageFile) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image, quirks: Quirks) -> tuple[Image.Image, Image.Image | None]:
-    """8-bit gray and alpha of 16-bit gray."""
+    """Convert 16-bit gray to 8-bit gray and alpha."""
     if quirks.white is None:
         raise PixelsError(f"16-bit {image.format} has no defined black and white")
     levels: NDArray[np.int64] = np.asarray(image).astype(np.int64)
@@ -61,13 +61,13 @@ def _from_16_bits(image: Image.Image, quirks: Quirks) -> tuple[Image.Image, Imag
 
 
 def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Color (mode L, RGB, CMYK or LAB) and alpha of 8-bit pixels."""
+    """Split 8-bit pixels into color (mode L, RGB, CMYK or LAB) and alpha."""
     gray = image.mode in {"1", "L", "LA", "La"}
     if not image.has_transparency_data:
         if image.mode in {"L", "RGB", "CMYK", "LAB"}:
             return image, None
         return image.convert("L" if gray else "RGB"), None
-    if image.mode == "La":  # Pillow divides premultiplied gray by its alpha only on the way to LA
+    if image.mode == "La":  # Pillow un-premultiplies gray only when converting to LA
         image = image.convert("LA")
     image = image.convert("LA" if gray else "RGBA")
     return image.convert("L" if gray else "RGB"), image.getchannel("A")

@@ -1,4 +1,4 @@
-"""What Pillow does not tell, or tells wrong, about the pixels of some formats."""
+"""Pixel properties of some formats that Pillow omits or reports incorrectly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL.Jpeg2KImagePlugin import BoxReader
 
 from lml_iqa.images.color import gamma_curve
 
-# Tags of TIFF
+# TIFF tags
 _SUBFILE, _BITS, _PHOTOMETRIC, _PLANAR, _COLORMAP, _SAMPLE_FORMAT, _SUBSAMPLING = 254, 258, 262, 284, 320, 339, 530
 _SUB_IFDS = (0x8769, 0x8825, 0xA005)  # EXIF, GPS and interoperability
 
@@ -19,19 +19,19 @@ _PNG_GREY = {"L;2": 85, "L;4": 17}  # Pillow scales these levels to 8 bits, but 
 
 
 class PixelsError(ValueError):
-    """Pixels whose appearance is not defined, or that Pillow would decode wrong."""
+    """Pixels whose appearance is not defined, or that Pillow would decode incorrectly."""
 
 
 @dataclass
 class Quirks:
-    """How the pixels of one file are meant.
+    """Interpretation of one file's pixels.
 
     Attributes:
         profile: Embedded ICC profile.
-        gamma: Exponent by which light was encoded, where it is not that of sRGB's.
-        white: Level of white where Pillow gives 16-bit gray; None where it is not defined.
-        white_of_8: Level of white where Pillow gives 8 bits.
-        inverted: Whether 16-bit gray has its white at 0.
+        gamma: Encoding exponent, if it is not sRGB's.
+        white: Level of white in Pillow's 16-bit gray; None if it is not defined.
+        white_of_8: Level of white in Pillow's 8-bit pixels.
+        inverted: True if level 0 of 16-bit gray is white.
     """
 
     profile: bytes | None = None
@@ -42,10 +42,10 @@ class Quirks:
 
 
 def quirks_of(image: ImageFile.ImageFile) -> Quirks:
-    """Look into an opened file that has not been loaded yet.
+    """Read the pixel properties of an opened file that is not loaded yet.
 
     Raises:
-        PixelsError: Pillow would decode the pixels wrong.
+        PixelsError: Pillow would decode the pixels incorrectly.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return _tiff(image)
@@ -87,7 +87,7 @@ def _tiff(image: TiffImagePlugin.TiffImageFile) -> Quirks:
 
 
 def explain(file: BinaryIO) -> str:
-    """Why Pillow does not open a file although it knows the file's format; empty where it does not know it."""
+    """Reason why Pillow cannot open a file of a known format; empty for an unknown format."""
     file.seek(0)
     prefix = file.read(16)
     if len(prefix) < 16:
@@ -100,8 +100,8 @@ def explain(file: BinaryIO) -> str:
                 return _tiff_pixels(file)
             file.seek(0)
             factory(file, "")
-        except Exception as error:  # what Pillow made UnidentifiedImageError of
-            unknown = "unknown kind of pixels " if any(isinstance(cause, KeyError) for cause in error.args) else ""
+        except Exception as error:  # the error that Pillow replaced by UnidentifiedImageError
+            unknown = "unknown pixel format " if any(isinstance(cause, KeyError) for cause in error.args) else ""
             return f"{kind}: {unknown}{error}"
     return ""
 
@@ -126,7 +126,7 @@ def _png(image: ImageFile.ImageFile) -> Quirks:
     gamma = None if profile or "srgb" in image.info else image.info.get("gamma")
     curve = gamma_curve(gamma, 256)
     if raw_mode in {"RGB;16B", "RGBA;16B", "LA;16B"} and curve is not None and curve[1] > 2:
-        raise PixelsError(f"a 16-bit color PNG of gamma {gamma:g} needs more than the 8 bits that Pillow takes of it")
+        raise PixelsError(f"a 16-bit color PNG of gamma {gamma:g} needs more than the 8 bits that Pillow decodes")
     return Quirks(profile, gamma, white=65535)
 
 
@@ -146,10 +146,10 @@ def _jpeg2000(image: ImageFile.ImageFile) -> Quirks:
             box = header.next_box_type()
             if box == b"ihdr":
                 depth = bytes(header.read_fields(">IIH1s")[3])[0]
-                bits = 8 if depth == 255 else (depth & 0x7F) + 1  # 255: one for every channel
+                bits = 8 if depth == 255 else (depth & 0x7F) + 1  # 255: a separate depth for every channel
             elif box == b"colr" and profile is None and header.read_fields(">B2s")[0] == 2:
                 profile = bytes(header.read_fields(f">{header.remaining_in_box}s")[0])
-    # Pillow shifts samples up to 8 or 16 bits, which leaves white below the highest level.
+    # Pillow shifts samples to 8 or 16 bits, so white is below the highest level.
     white = (1 << bits) - 1
     return Quirks(profile, white=white << max(0, 16 - bits), white_of_8=white << (8 - bits) if bits < 8 else 255)
 

@@ -1,4 +1,4 @@
-"""Reading an image file as a viewer would show it."""
+"""Reader of image files, decoded as displayed by an image viewer."""
 
 from __future__ import annotations
 
@@ -28,32 +28,31 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SMALL = 1 << 24  # pixels that any file may declare
-_DENSEST = 2000  # pixels a byte; photographs have fewer than 100, a blank PNG 350
-_INTEGERS = {1: "B", 3: "H", 4: "I"}  # types of EXIF
+_SMALL = 1 << 24  # pixels; smaller images are not checked for density
+_DENSEST = 2000  # pixels per byte; photographs have fewer than 100, a blank PNG 350
+_INTEGERS = {1: "B", 3: "H", 4: "I"}  # EXIF types
 
 
 def read_image(path: str | Path, content: BinaryIO | None = None) -> NDArray[np.uint8]:
-    """Decode an image file to 8-bit sRGB, as a viewer would show it.
+    """Decode an image file to 8-bit sRGB, as displayed by an image viewer.
 
     - The EXIF orientation is applied; malformed EXIF is ignored.
-    - Gray becomes three equal channels, palettes are looked up, and levels of any bit depth are scaled to 0..255.
+    - Gray is repeated over three channels, palettes are expanded, and levels of any bit depth are scaled to 0..255.
     - Embedded ICC profiles and the gamma of PNG files are converted to sRGB; an unsuitable profile is ignored.
-    - CMYK, YCbCr and CIELAB become RGB.
-    - Transparent pixels are shown over white.
-    - Of an animation or a file with several pages the first is taken.
+    - CMYK, YCbCr and CIELAB are converted to RGB.
+    - Transparent pixels are composited over white.
+    - Only the first frame or page of a file is read.
 
     Args:
-        path: Any file that Pillow reads, and HEIC or JPEG XL where ``pillow-heif`` or ``pillow-jxl-plugin`` is
-            installed.
+        path: Any file that Pillow reads, and HEIC or JPEG XL if ``pillow-heif`` or ``pillow-jxl-plugin`` is installed.
         content: The file's content, if it is not read from disk; ``path`` is then its name in messages.
 
     Returns:
         (H, W, 3) uint8 array, RGB.
 
     Raises:
-        ImageReadError: The file is missing, is no image, is cut off or corrupt, is larger than Pillow's safety limit,
-            or has pixels with no defined appearance (floating point, signed or 32-bit numbers).
+        ImageReadError: The file is missing, not an image, cut off or corrupt, exceeds Pillow's safety limit, or has
+            pixels with no defined appearance (floating point, signed or 32-bit numbers).
     """
     with _errors_named(path), _open(path if content is None else content) as image:
         _check_density(image, path if content is None else content)
@@ -64,16 +63,16 @@ def read_image(path: str | Path, content: BinaryIO | None = None) -> NDArray[np.
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Height and width, in pixels, of an image as :func:`read_image` returns it; most formats are not decoded for it.
+    """Height and width of the array that :func:`read_image` returns, without decoding most formats.
 
     Raises:
-        ImageReadError: The file is missing or no image.
+        ImageReadError: The file is missing or not an image.
     """
     with _errors_named(path), _open(path) as image:
         if image.format in {"ICO", "ICNS"}:  # the listed sizes may differ from those of the images
             image.load()
         width, height = image.size
-        if isinstance(image, TiffImagePlugin.TiffImageFile):  # whether Pillow swaps these depends on its version
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # some versions of Pillow swap these
             width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
@@ -88,12 +87,12 @@ def _open(source: str | Path | BinaryIO) -> ImageFile.ImageFile:
         raise UnidentifiedImageError(f"({why})" if why else "") from error
     if image.format in NOT_PIXELS:
         image.close()
-        raise PixelsError(f"{image.format} files hold drawings or other data, not pixels")
+        raise PixelsError(f"{image.format} files contain drawings or other data, not pixels")
     return image
 
 
 def _check_density(image: Image.Image, source: str | Path | BinaryIO) -> None:
-    """Refuse a small file that declares a huge image, which would take seconds and gigabytes to decode."""
+    """Reject a small file that declares a huge image, which would take seconds and gigabytes to decode."""
     pixels = image.width * image.height
     if pixels <= _SMALL:
         return
@@ -103,14 +102,14 @@ def _check_density(image: Image.Image, source: str | Path | BinaryIO) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none, it cannot be read or does not count."""
+    """EXIF orientation, 1 to 8; 1 if it is missing, unreadable or not applicable."""
     if image.format == "JXL" and not getattr(image, "jpeg", None):
-        return 1  # decoded upright; EXIF counts only where a whole JPEG is inside
+        return 1  # decoded upright; EXIF applies only to a recompressed JPEG
     orientation = None
-    with suppress(Exception):  # malformed metadata: parsers raise anything
+    with suppress(Exception):  # on malformed metadata, parsers can raise any exception
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     with suppress(LookupError, struct.error):
-        # Pillow gives up at the first malformed tag, which may come before the orientation.
+        # Pillow stops at the first malformed tag, which may precede the orientation.
         orientation = _orientation_tag(image.info.get("exif") or b"") or orientation
     return int(orientation) if orientation in _TURNS else 1
 
@@ -129,7 +128,7 @@ def _orientation_tag(exif: bytes) -> int | None:
 
 @contextmanager
 def _errors_named(path: str | Path) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is read into an error that names the file and the cure."""
+    """Convert any exception raised while reading a file to an error that names the file and the cure."""
     name = printable(path)
     try:
         yield
@@ -145,8 +144,8 @@ def _errors_named(path: str | Path) -> Iterator[None]:
         raise ImageReadError(f"{name}: {error}; scale the image down first") from error
     except MemoryError as error:
         raise ImageReadError(f"{name}: not enough memory to decode it; scale the image down first") from error
-    except Exception as error:  # decoders raise anything on damaged files
+    except Exception as error:  # on damaged files, decoders can raise any exception
         if isinstance(error, OSError) and error.errno is not None:
-            raise ImageReadError(f"{name}: cannot be read ({error.strerror}); give a file that may be read") from error
+            raise ImageReadError(f"{name}: cannot be read ({error.strerror}); check the file's permissions") from error
         what = str(error) if isinstance(error, (OSError, ValueError, SyntaxError)) else repr(error)
         raise ImageReadError(f"{name}: corrupt or cut off ({what}); copy or download the file again") from error

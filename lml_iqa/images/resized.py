@@ -1,4 +1,4 @@
-"""Large photographs brought to a smaller size once, and kept on disk for every later epoch, process and run."""
+"""Disk cache of images resized to a smaller size."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from lml_iqa.images.read import read_image
 
 _log = logging.getLogger(__name__)
 
-_RECIPE = "2"  # change it when reading or shrinking changes: it names the copies
+_RECIPE = "2"  # part of the cache key; change it when reading or shrinking changes
 
 
 @dataclass(frozen=True)
 class ResizedImages:
-    """Images brought to a short side, once, and kept on disk.
+    """Images resized to a short side once and cached on disk.
 
-    Copies are lossless, so a score never depends on whether an image had been read before. A copy belongs to its
-    image's path, size and time of change: a changed image gets a new one. Any number of processes and nodes may share
-    the folder, and one that dies leaves no copy that is not whole (but perhaps a ``.tmp`` file, which nobody reads).
+    Copies are lossless, so scores do not depend on the state of the cache. The cache key includes the image's path,
+    size and modification time, so a changed image gets a new copy. Any number of processes and nodes may share the
+    folder; a process that is killed leaves no incomplete copy, at most an unused ``.tmp`` file.
 
     Attributes:
-        short_side: The smaller of height and width, in pixels, that larger images are brought to; >= 1.
-        cache: Folder that keeps the copies; made when the first is written. ``~`` is expanded.
+        short_side: Target of the smaller of height and width for larger images, in pixels; >= 1.
+        cache: Folder of the copies, created on the first write. ``~`` is expanded.
 
     Raises:
         ValueError: ``short_side`` is below 1.
@@ -46,10 +46,10 @@ class ResizedImages:
             raise ValueError(f"short_side is {self.short_side}; give a number of pixels, 1 or more")
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """Decode one image at its smaller size, from its copy where there is one.
+        """Decode one image at the smaller size, from its copy if there is one.
 
         Args:
-            path: Image file. One that is small enough is not copied.
+            path: Image file. Images that are small enough are not copied.
 
         Returns:
             (H, W, 3) uint8 array, RGB; see :func:`shrink`.
@@ -62,16 +62,16 @@ class ResizedImages:
             source = path.resolve()
             status = source.stat()
         except (OSError, RuntimeError):  # RuntimeError: symbolic links in a circle
-            return shrink(read_image(path), self.short_side)  # says what is wrong with the source
+            return shrink(read_image(path), self.short_side)  # raises an error that explains the problem
         return self.keep(f"{status.st_size} {status.st_mtime_ns} {source}", path, lambda: read_image(path))
 
     def keep(self, identity: str, path: Path, decode: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """As :meth:`read`, for an image that comes from anywhere.
+        """Variant of :meth:`read` for images that are not files.
 
         Args:
-            identity: What is another for another image, and for the same one changed.
-            path: Its name in messages.
-            decode: Gives the image, where there is no copy.
+            identity: Cache key; changes when the image content changes.
+            path: Name of the image in messages.
+            decode: Function that decodes the image if there is no copy.
         """
         origin = f"{_RECIPE} {self.short_side} {identity}"
         key = hashlib.sha256(os.fsencode(origin)).hexdigest()
@@ -81,7 +81,7 @@ class ResizedImages:
                 try:
                     return read_image(copy)
                 except ImageReadError as error:
-                    _log.warning("the resized copy of %s is damaged and made anew: %s", path, error)
+                    _log.warning("the resized copy of %s is damaged and will be replaced: %s", path, error)
             image = decode()
             smaller = shrink(image, self.short_side)
             if smaller is not image:
@@ -90,15 +90,14 @@ class ResizedImages:
         except OSError as error:
             raise DatasetError(
                 f"{copy.parents[1]}: cannot keep a resized copy of {path} ({error.strerror or error}); "
-                "give another folder with data.cache, or leave data.short_side out"
+                "set data.cache to another folder, or leave out data.short_side"
             ) from error
 
 
 def shrink(image: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """Bring an image's short side down to a size, its proportions kept; smaller images stay as they are.
+    """Resize an image to a short side, keeping its aspect ratio; smaller images are returned unchanged.
 
-    Lanczos, antialiased: of Pillow's filters it keeps most of the fine detail that quality is judged by and folds least
-    of what is too fine back into the picture.
+    The filter is antialiased Lanczos, which of Pillow's filters preserves the most fine detail and aliases least.
 
     Args:
         image: (H, W, 3) uint8.
@@ -121,7 +120,7 @@ def shrink(image: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
 
 
 def _write(image: NDArray[np.uint8], copy: Path) -> None:
-    """Write a file that is never seen half done: under another name first, whole on disk, then moved into place."""
+    """Write a file atomically: to a temporary name, synced to disk, then renamed."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     temporary = copy.with_suffix(f".{uuid.uuid4().hex}.tmp")
     try:

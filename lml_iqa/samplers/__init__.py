@@ -1,4 +1,4 @@
-"""Which process reads which images, in which order."""
+"""Samplers that divide the images among processes and set their order."""
 
 from lml_iqa.samplers.epoch import EpochSampler, Position
 from lml_iqa.samplers.evaluation import ShareSampler

@@ -1,4 +1,4 @@
-"""Sampler of training: seeded epochs that can be resumed at any image."""
+"""Training sampler: seeded epochs that can be resumed at any image."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch.utils.data import Dataset, DistributedSampler
 
 
 class Position(NamedTuple):
-    """How far a training has come, counted in images: the same for every batch size and number of processes.
+    """Progress of a run in images, independent of the batch size and the number of processes.
 
     Attributes:
-        epoch: Number of finished epochs, which is the number of the current one.
-        images: Images of the current epoch that have been trained on, on all processes together.
+        epoch: Number of finished epochs, that is, the zero-based number of the current one.
+        images: Number of images of the current epoch that all processes together have trained on.
     """
 
     epoch: int = 0
@@ -24,14 +24,13 @@ class Position(NamedTuple):
 class EpochSampler(DistributedSampler[tuple[int, int]]):
     """Shuffled (epoch, index) pairs for :class:`~lml_iqa.datasets.crops.RandomCropDataset`, in whole batches.
 
-    One seeded permutation per epoch is cut into global batches, and each process takes its part of every batch. So the
-    n-th batch holds the same images in the same order for any number of processes. An incomplete last batch is left
-    out: a batch of one image has no inter-class negatives and unsettles batch statistics. Fewer images than one batch
-    are one batch, dealt out evenly.
+    One seeded permutation per epoch is cut into global batches, and each process takes a share of every batch, so the
+    n-th batch has the same images in the same order for any number of processes. An incomplete last batch is dropped: a
+    batch of one image has no inter-class negatives and makes batch statistics unstable. Fewer images than one batch
+    form a single batch, distributed evenly.
 
-    An epoch that is resumed with another global batch size goes on at the same image, and its last batch may be
-    incomplete. At most ``num_replicas - 1`` images are then left out, or repeated where fewer than ``num_replicas``
-    remain.
+    An epoch resumed with another global batch size continues at the same image, and its last batch may be incomplete.
+    At most ``num_replicas - 1`` images are then dropped, or repeated if fewer than ``num_replicas`` remain.
 
     Lightning sets the epoch of a DistributedSampler and does not replace it.
 
@@ -41,7 +40,7 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         num_replicas: Number of processes.
         rank: Rank of this process.
         seed: Seed of the permutations.
-        start: Where a resumed training goes on.
+        start: Position at which a resumed run continues.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         self.start = start
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Iterate over this process's share of what is left of the epoch."""
+        """Iterate over this process's share of the rest of the epoch."""
         epoch, trained = max(Position(self.epoch), self.start)
         first, batches, rest = self._cut(trained)
         order = torch.randperm(self._images, generator=torch.Generator().manual_seed(self.seed + epoch))
@@ -78,7 +77,7 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         return batches * self.batch_size + rest // self.num_replicas + (self.rank < rest % self.num_replicas)
 
     def batches_left(self, trained: int) -> int:
-        """Number of batches that are left of an epoch.
+        """Number of remaining batches of an epoch.
 
         Args:
             trained: Images of the epoch that have been trained on.
@@ -96,7 +95,7 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         return self.batch_size * self.num_replicas
 
     def _cut(self, trained: int) -> tuple[int, int, int]:
-        """First image that is left, number of whole global batches from there, and size of an incomplete last one."""
+        """First remaining image, number of whole global batches from there, and size of an incomplete last batch."""
         left = self._images - trained
         per_epoch = self._images // self.global_batch
         if trained % self.global_batch == 0 and left >= self.global_batch:

@@ -1,4 +1,4 @@
-"""Sampler of validation, test and prediction."""
+"""Sampler for validation, test and prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.utils.data import DistributedSampler
 
 
 class ShareSampler(DistributedSampler[int]):
-    """Each process's share of an evaluation set, in order: every image exactly once, no padding."""
+    """Share of an evaluation set for each process, in order: every image exactly once, no padding."""
 
     def __iter__(self) -> Iterator[int]:
         """Iterate over every ``num_replicas``-th index from ``rank``."""

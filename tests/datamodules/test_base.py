@@ -177,7 +177,7 @@ def test_the_legacy_options(data):
     assert len(module.split.val) == 0
     assert len(module.split.train) == len(honest.split.train) + len(honest.split.val)
     np.testing.assert_array_equal(module.split.test, honest.split.test)
-    assert module.provenance()["legacy"] == ["the model was chosen on the test part", "random test crops"]
+    assert module.provenance()["legacy"] == ["the model was selected on the test set", "random test crops"]
     loaders = module.val_dataloader(), module.test_dataloader()
     for loader in loaders:
         assert [image for batch in loader for image in batch["image_id"].tolist()] == module.split.test.tolist()
@@ -198,13 +198,13 @@ def test_a_split_without_the_part_that_is_needed_is_refused(data, tmp_path):
     whole = data(split="whole")
     whole.setup("test")
     assert len(whole.split.test) == 18
-    with pytest.raises(DatasetError, match=r"BIQ2021: data\.split: whole has no train part; give another split"):
+    with pytest.raises(DatasetError, match=r"BIQ2021: data\.split: whole has no train set; give another split"):
         data(split="whole").setup("fit")
     module = data(split="random", validate_on="test")
     module.split.save(tmp_path / "split.json", module.table)
     data(split=tmp_path / "split.json", validate_on="test").setup("fit")
     for stage in ("fit", "validate"):
-        with pytest.raises(DatasetError, match="has no val part"):
+        with pytest.raises(DatasetError, match="has no val set"):
             data(split=tmp_path / "split.json").setup(stage)
 
 

@@ -489,8 +489,8 @@ BAD = {
     "live: empty": (
         "live",
         emptied,
-        "LIVE: no label file in {root} (found: nothing); set data.root to the folder that contains 'dmos_realigned.mat' "
-        "or 'databaserelease2/dmos_realigned.mat', or to one above it. {access}",
+        "LIVE: no label file in {root} (found: nothing); set data.root to the folder that contains "
+        "'dmos_realigned.mat' or 'databaserelease2/dmos_realigned.mat', or to one above it. {access}",
     ),
     "csiq: empty": (
         "csiq_official",

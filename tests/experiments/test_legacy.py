@@ -13,7 +13,7 @@ from lml_iqa.experiments.series import resolve
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LEGACY = CONFIGS / "protocol" / "legacy.yaml"
-HABITS = ["the model was chosen on the test part", "random test crops"]
+HABITS = ["the model was selected on the test set", "random test crops"]
 
 
 def test_the_overlay_changes_what_it_names_and_nothing_else(tmp_path):

@@ -400,7 +400,7 @@ def test_16_bit_fits_has_no_defined_white(tmp_path):
 
 def test_drawings_are_refused(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.eps")
-    assert "EPS files hold drawings or other data" in refused(tmp_path / "a.eps")
+    assert "EPS files contain drawings or other data" in refused(tmp_path / "a.eps")
 
 
 def test_kinds_that_pillow_does_not_read_are_named(tmp_path):
@@ -412,4 +412,4 @@ def test_kinds_that_pillow_does_not_read_are_named(tmp_path):
     assert "JPEG: cannot handle 12-bit layers" in refused(tmp_path / "a.jpg")
     psd = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 4, 4, 16, 3)
     (tmp_path / "a.psd").write_bytes(psd + bytes(100))
-    assert "PSD: unknown kind of pixels (3, 16)" in refused(tmp_path / "a.psd")
+    assert "PSD: unknown pixel format (3, 16)" in refused(tmp_path / "a.psd")

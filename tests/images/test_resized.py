@@ -310,7 +310,7 @@ def test_broken_image_is_not_copied(tmp_path, cache):
 
 
 def refused(images, path):
-    with pytest.raises(DatasetError, match=r"give another folder with data\.cache, or leave data\.short_side out") as e:
+    with pytest.raises(DatasetError, match=r"set data\.cache to another folder, or leave out data\.short_side") as e:
         images.read(path)
     assert not isinstance(e.value, ImageReadError)  # the image is not to blame
     assert str(e.value).startswith(f"{images.cache}: ")
