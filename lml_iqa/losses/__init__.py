@@ -1,4 +1,4 @@
-"""The losses of LML-IQA, one idea a file, without Lightning."""
+"""Losses of LML-IQA in plain PyTorch."""
 
 from lml_iqa.losses.local_manifold import InterWeighting, LocalManifoldLoss, Positives
 from lml_iqa.losses.mutual import mutual_loss

@@ -1,4 +1,4 @@
-"""The local-manifold loss: the salient crop against the other crops of its image and the crops of other images."""
+"""Local-manifold loss: contrasts the salient crop with the other crops of its image and the crops of other images."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from lml_iqa.utils.distributed import gather_rows, row_counts
 from lml_iqa.utils.options import check_choice, check_range
 
 Positives = Literal["salient", "cluster"]
-"""``salient``: the teacher's view of the salient crop is the one positive (the paper, v2); ``cluster``: all crops at
-least as salient as the average crop are positives, the others intra-class negatives (our reading of v1)."""
+"""``salient``: the teacher's embedding of the salient crop is the only positive (the paper, v2); ``cluster``: all crops
+at least as salient as the average crop are positives, the others intra-class negatives (our reading of v1)."""
 
 InterWeighting = Literal["none", "mos_gap"]
-"""``none``: crops of all other images repel alike; ``mos_gap``: by how far their MOS lies from the anchor's."""
+"""``none``: equal weights for the crops of all other images; ``mos_gap``: weights proportional to the difference of
+their MOS from the anchor's."""
 
-_ROUNDING = 1e-5  # of float32 sums over an image's crops, and more
-_NOTHING = -1e9  # log of a weight of zero; finite, so that a row without any negative keeps a gradient of zero
+_ROUNDING = 1e-5  # relative tolerance, above the rounding error of float32 sums over an image's crops
+_NOTHING = -1e9  # log of a weight of zero; finite, so that a row without negatives has a gradient of zero
 
 
 class LocalManifoldLoss(nn.Module):
@@ -32,17 +33,17 @@ class LocalManifoldLoss(nn.Module):
             + w_{intra} \sum_{k \notin P} e^{a \cdot \hat z_{i,k} / t}
             + w_{inter} \sum_{j \ne i} \sum_k g_{ij} e^{a \cdot \hat z_{j,k} / t}}
 
-    The roles of the crops are the paper's. The numbers are ours (none are published).
+    The roles of the crops are from the paper. The default values are ours (none are published).
 
     Args:
         temperature: t > 0.
-        w_intra: Weight of the intra-class negatives, >= 0; 0 leaves them out.
-        w_inter: Weight of the inter-class negatives, >= 0; 0 leaves them out.
+        w_intra: Weight of the intra-class negatives, >= 0; 0 disables them.
+        w_inter: Weight of the inter-class negatives, >= 0; 0 disables them.
         positives: See :data:`Positives`.
-        inter_weighting: See :data:`InterWeighting`. With ``mos_gap``, :math:`g_{ij} = |m_i - m_j|` over its mean for
-            the anchor, so that images of equal quality are not pushed apart and the sum keeps its scale. Ours.
-        gather_distributed: Take the crops of all processes as negatives. Every process must then call the loss, as
-            often as the others.
+        inter_weighting: See :data:`InterWeighting`. With ``mos_gap``, :math:`g_{ij} = |m_i - m_j|` divided by its mean
+            for the anchor, so that images of equal quality are not pushed apart and the sum keeps its scale. Ours.
+        gather_distributed: Whether to use the crops of all processes as negatives. All processes must then call the
+            loss equally often.
 
     Raises:
         ValueError: An option is out of range.
@@ -72,23 +73,23 @@ class LocalManifoldLoss(nn.Module):
         self.gather_distributed = gather_distributed
 
     def forward(self, anchors: Tensor, keys: Tensor, saliency: Tensor, mos: Tensor, image_id: Tensor) -> Tensor:
-        """Compare each image's salient crop with the crops of all images.
+        """Contrast each image's salient crop with the crops of all images.
 
-        With ``gather_distributed``, processes may hold different numbers of images and of crops.
+        With ``gather_distributed``, the numbers of images and crops may differ between processes.
 
         Args:
-            anchors: (B, K, Z) unit vectors of the student, of which each image's salient one is used.
-            keys: (B, K, Z) unit vectors that the anchors are compared with, the teacher's; their gradient
-                is kept where they carry one, across processes too.
-            saliency: (B, K) the teacher's saliency.
+            anchors: (B, K, Z) unit vectors of the student; only the salient one of each image is used.
+            keys: (B, K, Z) unit vectors of the teacher that the anchors are compared with; gradients flow through them,
+                across processes too, if they require one.
+            saliency: (B, K) saliency of the teacher.
             mos: (B,) scores on 0..1.
-            image_id: (B,) identity of the images: copies of an image are not each other's negatives.
+            image_id: (B,) identity of the images; copies of an image are not negatives of each other.
 
         Returns:
             () float32 mean over the B images of this process.
 
         Raises:
-            ValueError: The shapes do not belong together.
+            ValueError: The shapes do not match.
         """
         shape = tuple(keys.shape)
         given = [tuple(t.shape) for t in (anchors, saliency, mos, image_id)]
@@ -97,7 +98,7 @@ class LocalManifoldLoss(nn.Module):
                 "anchors and keys must be (B, K, Z), saliency (B, K), mos and image_id (B,), not "
                 f"{given[0]} and {shape}, {given[1]}, {given[2]} and {given[3]}"
             )
-        # Half precision would blur similarities that are divided by a small temperature.
+        # Half precision is too coarse for similarities divided by a small temperature.
         with torch.autocast(keys.device.type, enabled=False):
             return self._forward(anchors.float(), keys.float(), saliency.detach(), mos.float(), image_id)
 
@@ -107,7 +108,7 @@ class LocalManifoldLoss(nn.Module):
         anchor = anchors[torch.arange(images, device=anchors.device), salient]
         positive = F.one_hot(salient, crops).bool()
         if self.positives == "cluster":
-            # Rounding must not part crops that are as salient as the average one.
+            # Rounding must not exclude crops that are as salient as the average one.
             positive = positive | (saliency >= (1 - _ROUNDING) * saliency.mean(dim=1, keepdim=True))
 
         own = torch.einsum("bz,bkz->bk", anchor, keys) / self.temperature

@@ -1,4 +1,4 @@
-"""Mutual learning: the student agrees with its teacher on where to look and what to say."""
+"""Mutual learning: agreement of student and teacher on saliency and crop scores."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ def mutual_loss(
     *,
     beta: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    r"""Both halves of mutual learning; the gradient reaches the student only.
+    r"""The two terms of mutual learning; the gradient flows to the student only.
 
-    Where to look: :math:`KL(p_g \| p_f) = \sum_k p_g \log(p_g / p_f)`, mean over images. What to say: smooth-L1 between
-    the crops' scores. The paper states the pair; these two terms are our reading of it.
+    Saliency: :math:`KL(p_g \| p_f) = \sum_k p_g \log(p_g / p_f)`, mean over images. Quality: smooth-L1 between the crop
+    scores. The paper describes student and teacher; the two terms are our reading of it.
 
     Args:
         student_quality: (B, K) crop scores :math:`q_f`.
         teacher_quality: (B, K) crop scores :math:`q_g`.
         student_saliency: (B, K) :math:`p_f`, sums to one over K.
         teacher_saliency: (B, K) :math:`p_g`, sums to one over K.
-        beta: Where smooth-L1 turns from quadratic to linear.
+        beta: Difference at which smooth-L1 changes from quadratic to linear.
 
     Returns:
-        () float32 each: (where, what).
+        () float32 each: (saliency term, quality term).
 
     Raises:
-        ValueError: The four are not (B, K) alike, or ``beta`` is not above 0.
+        ValueError: The four tensors are not all (B, K), or ``beta`` is not above 0.
     """
     shapes = [tuple(t.shape) for t in (student_quality, teacher_quality, student_saliency, teacher_saliency)]
     if len(set(shapes)) > 1 or len(shapes[0]) != 2:
-        raise ValueError(f"scores and saliency of student and teacher must be (B, K) alike, not {shapes}")
+        raise ValueError(f"scores and saliency of student and teacher must all be (B, K), not {shapes}")
     check_range("beta", beta, 0, open_low=True)
     tiny = torch.finfo(torch.float32).tiny
     log_student = student_saliency.float().clamp(min=tiny).log()

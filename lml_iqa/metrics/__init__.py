@@ -1,4 +1,4 @@
-"""Agreement with opinion scores: correlations, logistic fit, the metric that survives distributed runs; collapse."""
+"""Agreement with opinion scores (correlations, logistic fit, distributed metric), and signs of collapse."""
 
 from lml_iqa.metrics.functional import UndefinedCorrelationWarning, krcc, plcc, rmse, srcc
 from lml_iqa.metrics.logistic_fit import LogisticFit, fit_logistic

@@ -1,12 +1,12 @@
-r"""The logistic curve that the field draws through its scores before it reports PLCC and RMSE.
+r"""Logistic fit of predictions to opinion scores, the usual step before PLCC and RMSE are reported.
 
 VQEG's four-parameter function (Video Quality Experts Group, *Final report on the validation of objective models of
 video quality assessment*, 2000):
 
 .. math:: f(x) = \frac{b_1 - b_2}{1 + \exp(-(x - b_3) / |b_4|)} + b_2
 
-It takes the bend out of a metric's scale. As :math:`b_1 < b_2` makes it fall, it takes the sign out, too: report raw
-PLCC and signed SRCC beside whatever is computed after it.
+The fit removes the nonlinearity of a model's scale. It also removes the sign, since :math:`b_1 < b_2` makes the curve
+fall: report raw PLCC and signed SRCC beside the fitted metrics.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from scipy.special import expit
 from lml_iqa.metrics.functional import Scores, is_constant, paired
 
 _MAX_EVALUATIONS = 500
-# How much of the scores' variance a fit may lose on the straight line, which the curve reaches only in the limit.
+# Share of the scores' variance that a fit may lose to a straight line, which the curve only reaches in the limit.
 _TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class LogisticFit:
-    """A curve from predictions to opinion scores.
+    """Curve from predictions to opinion scores.
 
     Attributes:
         parameters: (b1, b2, b3, b4): upper and lower end in units of the opinion scores, midpoint and width in units of
             the predictions. NaN without a fit.
-        converged: Whether there is a fit. If not, predictions pass unchanged.
+        converged: True if there is a fit. If False, predictions are returned unchanged.
     """
 
     parameters: tuple[float, float, float, float]
@@ -55,24 +55,24 @@ _NO_FIT = LogisticFit((math.nan, math.nan, math.nan, math.nan), converged=False)
 def fit_logistic(prediction: npt.ArrayLike, mos: npt.ArrayLike) -> LogisticFit:
     """Least-squares logistic from predictions to opinion scores, rising or falling.
 
-    For a given midpoint and width the best ends are a linear regression, so only two parameters are searched (separable
-    least squares: Golub & Pereyra, 1973). That makes a grid of starts affordable and leaves the direction to the
-    regression; the best start is refined by a simplex search of bounded length.
+    For a given midpoint and width, the best ends follow from linear regression, so only two parameters are searched
+    (separable least squares: Golub & Pereyra, 1973). This makes a grid of starting points affordable and lets the
+    regression determine the direction; the best start is refined by a simplex search with a bounded number of steps.
 
-    There is no fit where a side is constant, where four scores or fewer would be interpolated, where the search does
-    not converge, or where a straight line explains the scores better.
+    There is no fit if predictions or opinion scores are constant, if there are four scores or fewer (which the curve
+    would interpolate), if the search does not converge, or if a straight line explains the scores better.
 
     Args:
         prediction: (N,) finite, N >= 2, any units.
         mos: (N,) finite, any units.
 
     Raises:
-        ValueError: The two are not (N,) with N >= 2, or hold a NaN or an infinity.
+        ValueError: The two are not (N,) with N >= 2, or contain NaN or infinity.
     """
     x, y = paired(prediction, mos)
     if len(x) <= 4 or is_constant(x) or is_constant(y):
         return _NO_FIT
-    # Quartiles, not the standard deviation: a single outlier would squeeze all other predictions into one point.
+    # Quartiles, because the standard deviation would let one outlier compress all other predictions.
     x_low, x_center, x_high = (float(quartile) for quartile in np.quantile(x, [0.25, 0.5, 0.75]))
     x_spread = (x_high - x_low) or float(x.std())
     y_center, y_spread = float(y.mean()), float(y.std())
@@ -89,7 +89,7 @@ def fit_logistic(prediction: npt.ArrayLike, mos: npt.ArrayLike) -> LogisticFit:
         options={
             "initial_simplex": start + np.array([[0.0, 0.0], [0.2, 0.0], [0.0, 0.2]]),
             "maxfev": _MAX_EVALUATIONS,
-            # A step between two neighbors may lie anywhere between them: only the loss can settle.
+            # A step between two neighbors can be anywhere between them, so only the loss converges.
             "xatol": np.inf,
             "fatol": 1e-10,
         },
@@ -121,7 +121,7 @@ def _regress(s: Scores, v: Scores) -> _Regression:
     mean = float(s.mean())
     centered = s - mean
     power = float(centered @ centered)
-    # A curve flatter than this would need ends so far out that float64 loses the scores between them.
+    # For a flatter curve, the ends would be so far apart that float64 cannot resolve the scores between them.
     slope = float(centered @ v) / power if power > 1e-16 * len(s) else 0.0
     return _Regression(slope, -slope * mean, float(np.mean((v - slope * centered) ** 2)))
 
@@ -132,10 +132,10 @@ def _sigmoid(u: Scores, curve: Scores) -> Scores:
 
 
 def _starts(u: Scores) -> list[Scores]:
-    """Starting (midpoint, log width) pairs for (N,) predictions in quartile ranges.
+    """Starting (midpoint, log width) pairs for (N,) predictions in units of the interquartile range.
 
-    Midpoints follow the predictions and reach beyond them, for scores that show one bend only. Widths go from a step
-    to a curve that is straight over all predictions.
+    Midpoints cover the predictions and extend beyond them, for scores that show only one bend of the curve. Widths
+    range from a step to a curve that is straight over all predictions.
     """
     lowest, highest = float(u.min()), float(u.max())
     reach = highest - lowest

@@ -1,4 +1,4 @@
-"""All figures that the field reports for a set of images, from arrays or gathered over a distributed run."""
+"""Quality metrics of a set of images, from arrays or over the processes of a distributed run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lml_iqa.metrics.logistic_fit import fit_logistic
 
 
 class InvalidScoreWarning(UserWarning):
-    """A model predicted NaN or an infinity, so that no figure can be given."""
+    """A model predicted NaN or infinity, so that no metric is defined."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,15 @@ class QualityScores:
     """Agreement of predictions with opinion scores.
 
     Attributes:
-        srcc: Spearman's rank correlation, -1..1, signed; NaN (as are all correlations) where a side is constant.
+        srcc: Spearman's rank correlation, -1..1, signed. All correlations are NaN if predictions or opinion scores are
+            constant.
         plcc: Pearson's correlation of the raw predictions, -1..1, signed.
-        plcc_fitted: Pearson's correlation after :func:`~lml_iqa.metrics.logistic_fit.fit_logistic`; its sign says
-            nothing.
+        plcc_fitted: Pearson's correlation after :func:`~lml_iqa.metrics.logistic_fit.fit_logistic`; its sign has no
+            meaning.
         krcc: Kendall's tau-b, -1..1, signed.
         rmse: Root mean squared error of the raw predictions, in their units.
         rmse_fitted: Root mean squared error after the fit, in units of the opinion scores.
-        fit_converged: Whether there is a fit. If not, the fitted figures are the raw ones.
+        fit_converged: True if there is a fit. If False, the fitted metrics are the raw ones.
         n: Number of images.
     """
 
@@ -48,7 +49,7 @@ class QualityScores:
     n: int
 
     def as_dict(self) -> dict[str, float]:
-        """The figures by name; ``fit_converged`` is 1, or 0 where the fitted figures are the raw ones."""
+        """The metrics by name; ``fit_converged`` as 0 or 1."""
         return {name: float(getattr(self, name)) for name in FIGURES}
 
 
@@ -56,12 +57,13 @@ FIGURES = ("srcc", "plcc", "plcc_fitted", "krcc", "rmse", "rmse_fitted", "fit_co
 
 
 def evaluate(prediction: npt.ArrayLike, mos: npt.ArrayLike) -> QualityScores:
-    """All figures for (N,) predictions and opinion scores, N >= 2.
+    """Compute all metrics for (N,) predictions and opinion scores, N >= 2.
 
-    Warns once with an :class:`~lml_iqa.metrics.functional.UndefinedCorrelationWarning` where a side is constant.
+    Warns once with an :class:`~lml_iqa.metrics.functional.UndefinedCorrelationWarning` if predictions or opinion scores
+    are constant.
 
     Raises:
-        ValueError: The two are not (N,) with N >= 2, or hold a NaN or an infinity.
+        ValueError: The two are not (N,) with N >= 2, or contain NaN or infinity.
     """
     x, y = paired(prediction, mos)
     rank_correlation = srcc(x, y)
@@ -81,7 +83,7 @@ def evaluate(prediction: npt.ArrayLike, mos: npt.ArrayLike) -> QualityScores:
 
 
 class ImageScores(NamedTuple):
-    """One row an image, in order of the ids.
+    """Predictions and opinion scores per image, sorted by id.
 
     Attributes:
         image_id: (N,) int64, strictly increasing.
@@ -95,14 +97,14 @@ class ImageScores(NamedTuple):
 
 
 class QualityMetrics(Metric):
-    """SRCC, PLCC (raw and fitted), KRCC and RMSE per image, in the units of what it is given.
+    """SRCC, PLCC (raw and fitted), KRCC and RMSE over images, in the units of the inputs.
 
-    Every image counts once: Lightning fills the last distributed batch up with images already seen, which would
-    otherwise be scored twice. Scores are kept in float32 and evaluated in float64 whatever the run's precision, since
-    bfloat16 ties most predictions with one another.
+    Every image counts once, since Lightning pads the last distributed batch with repeated images. Scores are stored in
+    float32 and evaluated in float64 regardless of the run's precision, because bfloat16 creates ties between most
+    predictions.
 
     ``compute`` returns () float32 tensors named as in :class:`QualityScores`, identical on every process. All are NaN,
-    with a warning, where a prediction is NaN or infinite or there are fewer than two images.
+    with a warning, if a prediction is NaN or infinite or there are fewer than two images.
     """
 
     is_differentiable = False
@@ -119,19 +121,19 @@ class QualityMetrics(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, prediction: Tensor, mos: Tensor, image_id: Tensor) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
             prediction: (B,) predicted scores, any float type.
             mos: (B,) opinion scores.
-            image_id: (B,) int64, the same for the same image on every process.
+            image_id: (B,) int64 id of each image, the same on every process.
 
         Raises:
-            ValueError: The three are not (B,).
+            ValueError: The three tensors are not all (B,).
         """
         if prediction.ndim != 1 or not prediction.shape == mos.shape == image_id.shape:
             raise ValueError(
-                "prediction, mos and image_id must be (B,) alike, not "
+                "prediction, mos and image_id must all be (B,), not "
                 f"{tuple(prediction.shape)}, {tuple(mos.shape)} and {tuple(image_id.shape)}"
             )
         self.prediction.append(prediction.detach().float())
@@ -139,10 +141,10 @@ class QualityMetrics(Metric):
         self.image_id.append(image_id.detach().long())
 
     def compute(self) -> dict[str, Tensor]:
-        """All figures over the images of all processes.
+        """Compute all metrics over the images of all processes.
 
         Raises:
-            ValueError: An image came with two opinion scores, or one is NaN or infinite.
+            ValueError: An image has two different opinion scores, or an opinion score is NaN or infinite.
         """
         return {
             name: torch.tensor(value, dtype=torch.float32, device=self.device)
@@ -150,18 +152,18 @@ class QualityMetrics(Metric):
         }
 
     def per_image(self) -> ImageScores:
-        """The images behind ``compute``, of all processes: each of them must call this.
+        """Scores of the images of all processes; every process must call this method.
 
         Raises:
-            ValueError: An image came with two opinion scores.
+            ValueError: An image has two different opinion scores.
         """
         with self.sync_context():
             return self._table()
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the images of all processes, of which some may have none."""
+        """Gather the images of all processes; a process may have none."""
         if not self.update_called:
-            # Left alone, torchmetrics would send an empty float tensor for the int64 ids the other processes send.
+            # Otherwise torchmetrics would send an empty float tensor, which does not match the int64 ids.
             nothing = torch.empty(0, device=self.device)
             self.update(nothing, nothing, nothing)
         super().sync(*args, **kwargs)
@@ -176,8 +178,8 @@ class QualityMetrics(Metric):
         if len(conflicts):
             repeat = conflicts[0]
             raise ValueError(
-                f"image {image_id[repeat]} came with two opinion scores, {first_mos[repeat]:g} and {mos[repeat]:g}: "
-                "image ids must be unique over the data set"
+                f"image {image_id[repeat]} has two opinion scores, {first_mos[repeat]:g} and {mos[repeat]:g}; "
+                "use image ids that are unique over the data set"
             )
         return ImageScores(unique, prediction[first], mos[first])
 
@@ -187,13 +189,13 @@ def _figures(table: ImageScores) -> dict[str, float]:
     if len(invalid):
         warnings.warn(
             f"{len(invalid)} of {len(table.image_id)} predictions are NaN or infinite, first for images "
-            f"{invalid[:5].tolist()}; every figure is reported as NaN",
+            f"{invalid[:5].tolist()}; every metric is reported as NaN",
             InvalidScoreWarning,
             stacklevel=2,
         )
     elif len(table.image_id) < 2:
         warnings.warn(
-            f"no correlation exists for {len(table.image_id)} image(s); every figure is reported as NaN",
+            f"the correlation is undefined for {len(table.image_id)} image(s); every metric is reported as NaN",
             UndefinedCorrelationWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Whether what is contrasted still differs: the rank of embeddings, and the entropy of saliency."""
+"""Signs of collapse: effective rank of embeddings, and entropy of saliency."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 def effective_rank(embeddings: Tensor) -> Tensor:
-    r"""Effective rank of a cloud of embeddings: in how many directions it spreads.
+    r"""Effective rank of embeddings, the number of directions in which they vary.
 
-    The exponential of the entropy of the centered cloud's singular values, taken as shares of their sum (Roy &
-    Vetterli, EUSIPCO 2007). A collapsed projector, which gives all crops embeddings along one line, has 1.
+    Exponential of the entropy of the singular values of the centered embeddings, normalized to a sum of one (Roy &
+    Vetterli, EUSIPCO 2007). It is 1 for a collapsed projector that maps all crops to one line.
 
     Args:
         embeddings: (n, Z).
 
     Returns:
-        () float32 in 1 .. min(n - 1, Z); 0 where all are the same point.
+        () float32 in 1 .. min(n - 1, Z); 0 if all embeddings are equal.
     """
     values = torch.linalg.svdvals(embeddings.float() - embeddings.float().mean(dim=0))
     if len(embeddings) < 2 or values[0] <= torch.finfo(values.dtype).eps * len(embeddings):
@@ -28,13 +28,13 @@ def effective_rank(embeddings: Tensor) -> Tensor:
 
 
 def saliency_entropy(saliency: Tensor) -> Tensor:
-    """How evenly saliency lies over the crops of an image: its entropy, as a share of the greatest possible.
+    """Normalized entropy of saliency over the crops of an image.
 
     Args:
         saliency: (B, K) non-negative, sums to one over K.
 
     Returns:
-        () float32 mean over images: 0 where one crop has everything, 1 where all count alike (as a single crop does).
+        () float32 mean over images: 0 if all saliency is on one crop, 1 if it is uniform (or K is 1).
     """
     crops = saliency.shape[1]
     entropy: Tensor = torch.special.entr(saliency.float()).sum(dim=1).mean()

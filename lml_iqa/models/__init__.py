@@ -1,4 +1,4 @@
-"""The networks of LML-IQA in plain PyTorch."""
+"""Networks of LML-IQA in plain PyTorch."""
 
 from lml_iqa.models.lml import Aggregate, CropScores, LMLNetwork, LMLPair, image_score
 from lml_iqa.models.saliency import Saliency

@@ -1,4 +1,4 @@
-"""Any timm network as an encoder of crops: normalization, patch tokens, a summary token, and its own attention."""
+"""Encoders of crops from timm networks: normalization, patch tokens, summary token and attention."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PLAIN_VITS = {"timm.models.vision_transformer", "timm.models.deit", "timm.model
 
 
 class Encoding(NamedTuple):
-    """What an encoder says about M crops.
+    """Encoder output for M crops.
 
     Attributes:
         tokens: (M, N, D) patch tokens, row by row over the crop.
-        summary: (M, D) the CLS token, or the mean of the patch tokens where there is none.
+        summary: (M, D) CLS token, or the mean of the patch tokens if there is none.
         attention: The last block's CLS query (M, H, d) and patch keys (M, H, N, d), as they enter the dot product;
-            None where they were not asked for.
+            None unless requested.
     """
 
     tokens: Tensor
@@ -33,10 +33,10 @@ class Encoding(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """Base of the encoders: (M, 3, S, S) crops in, pixels on 0..255 in any type, :class:`Encoding` out.
+    """Base class of the encoders: maps (M, 3, S, S) crops with pixels in 0..255, of any type, to :class:`Encoding`.
 
     Args:
-        network: The timm network; its ``pretrained_cfg`` says how its weights expect pixels to be normalized.
+        network: The timm network; its ``pretrained_cfg`` defines the normalization of pixels.
         width: Width D of the tokens.
     """
 
@@ -53,11 +53,11 @@ class Backbone(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def normalize(self, crops: Tensor) -> Tensor:
-        """Turn pixels of 0..255 into what the weights were trained on, in float32."""
+        """Normalize pixels in 0..255 as in pretraining, in float32."""
         return (crops.to(self.mean.dtype) - self.mean) / self.std
 
     def no_weight_decay(self) -> set[str]:
-        """Parameters of ``network`` that weight decay must leave alone, as its authors name them."""
+        """Parameters of ``network`` without weight decay, as defined by timm."""
         names: Callable[[], set[str]] = getattr(self.network, "no_weight_decay", set)
         return set(names())
 
@@ -67,22 +67,22 @@ class ViTBackbone(Backbone):
 
     Args:
         network: The timm network, without classifier.
-        tap_attention: Whether the last block's CLS query and patch keys are handed out.
+        tap_attention: Whether to return the last block's CLS query and patch keys.
 
     Raises:
-        ValueError: Attention was asked for, and the network has no CLS token or no separate queries and keys.
+        ValueError: ``tap_attention`` is set, and the network has no CLS token or no separate queries and keys.
     """
 
     def __init__(self, network: Any, *, tap_attention: bool) -> None:
         super().__init__(network, int(network.num_features))
         self._prefix = int(network.num_prefix_tokens)
         self._has_cls = getattr(network, "cls_token", None) is not None
-        network.attn_pool = None  # nothing here pools with it, and DDP refuses parameters that get no gradient
+        network.attn_pool = None  # unused, and DDP requires a gradient for every parameter
         self.tap_attention = tap_attention
         if tap_attention and not (self._has_cls and hasattr(getattr(network.blocks[-1], "attn", None), "k_norm")):
             raise ValueError(
                 f"{network.pretrained_cfg['architecture']} has no CLS token with separate queries and keys, which "
-                "saliency: joint_attention reads; use saliency: panel_attention"
+                "saliency: joint_attention needs; use saliency: panel_attention"
             )
         if tap_attention:
             _tap(network.blocks[-1].attn)
@@ -94,23 +94,23 @@ class ViTBackbone(Backbone):
             sequence, attention = self._forward_tapped(images)
         else:
             sequence, attention = self.network.forward_features(images), None
-        # Networks made for average pooling keep their last norm behind the pooling; elsewhere it is an identity.
+        # Networks with average pooling apply their last norm after the pooling; in others it is an identity.
         sequence = self.network.fc_norm(sequence)
         tokens = sequence[:, self._prefix :]
         return Encoding(tokens, sequence[:, 0] if self._has_cls else tokens.mean(dim=1), attention)
 
     def _forward_tapped(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run the network, reading the last block's queries and keys on the way.
+        """Run the network and read the last block's queries and keys.
 
-        timm passes them through ``q_norm`` and ``k_norm``, also where these are identities. Reading them there costs
-        no second projection and leaves the attention itself to the fused kernel.
+        timm passes them through ``q_norm`` and ``k_norm``, even if these are identities. Hooks on these layers avoid a
+        second projection and keep the fused attention kernel.
         """
         sequence = self.network.forward_features(images)
         attention = self.network.blocks[-1].attn
         query, keys, rope = attention.q_norm.tapped, attention.k_norm.tapped, attention.tapped
-        attention.q_norm.tapped = attention.k_norm.tapped = attention.tapped = None  # let go of the graph
+        attention.q_norm.tapped = attention.k_norm.tapped = attention.tapped = None  # release the graph
         keys = keys[:, :, self._prefix :]
-        if rope is not None:  # rotary embeddings turn patch keys; the CLS query is exempt
+        if rope is not None:  # rotary embeddings apply to patch keys, not to the CLS query
             keys = apply_rot_embed_cat(keys, rope, half=getattr(attention, "rotate_half", False))
         query = query[:, :, 0]
         keys = keys.repeat_interleave(query.shape[1] // keys.shape[1], dim=1)  # grouped queries share their keys
@@ -118,10 +118,10 @@ class ViTBackbone(Backbone):
 
 
 def _tap(attention: Any) -> None:
-    """Let an attention layer leave behind its queries, keys and rotary embedding.
+    """Register hooks that store an attention layer's queries, keys and rotary embedding.
 
-    The hooks are plain functions that write to the layer they hang on: copies and pickles of it keep to themselves, and
-    torch.compile needs no break in its graph.
+    The hooks are plain functions that write to the module they are registered on, so copies and pickles of the layer
+    are independent, and torch.compile does not need a graph break.
     """
     attention.q_norm.register_forward_hook(_leave_output)
     attention.k_norm.register_forward_hook(_leave_output)
@@ -137,14 +137,14 @@ def _leave_rope(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
 
 
 class FeatureBackbone(Backbone):
-    """Any other timm network (CNNs, hierarchical transformers): the maps of its last stages on one grid.
+    """Any other timm network (CNNs, hierarchical transformers): feature maps of its last stages on one grid.
 
-    Quality shows at several scales, so the maps are average-pooled to the grid of the last stage and joined: fine
-    texture and coarse content in one token, at no cost beside the convolutions.
+    Quality is visible at several scales, so the maps are average-pooled to the grid of the last stage and concatenated:
+    each token combines fine texture and coarse content, at negligible cost.
 
     Args:
-        network: The timm network, without classifier; layers after the last map are cut off.
-        stages: How many of its last stages are joined.
+        network: The timm network, without classifier; layers after the last map are removed.
+        stages: Number of last stages to concatenate.
     """
 
     is_feature_network = True
@@ -152,7 +152,7 @@ class FeatureBackbone(Backbone):
     def __init__(self, network: Any, *, stages: int) -> None:
         name = network.pretrained_cfg["architecture"]
         if not hasattr(network, "forward_intermediates"):
-            raise ValueError(f"{name} returns no feature maps in timm; choose another model.backbone")
+            raise ValueError(f"{name} does not return feature maps in timm; choose another model.backbone")
         if stages > len(network.feature_info):
             raise ValueError(f"{name} has {len(network.feature_info)} stages, not {stages}; set model.stages")
         indices = network.prune_intermediate_layers(stages, prune_norm=True, prune_head=True)
@@ -183,18 +183,18 @@ def create_backbone(
 
     Args:
         name: A timm model, with or without tag, for example ``deit3_small_patch16_224.fb_in1k``.
-        pretrained: Where its weights come from, see :func:`lml_iqa.models.weights.create_network`.
-        tap_attention: Whether a transformer hands out its last CLS query and patch keys.
-        stages: How many last stages a feature network joins.
+        pretrained: Source of the weights, see :func:`lml_iqa.models.weights.create_network`.
+        tap_attention: Whether a transformer returns its last CLS query and patch keys.
+        stages: Number of last stages that a feature network concatenates.
         drop_path: Stochastic depth of the network, 0..1.
         img_size: Side of the crops in pixels, for networks that are built for one size.
         train_batch_norm: Whether batch normalization in training mode uses the statistics of all processes' crops.
 
     Raises:
-        ValueError: timm has no such model, or it does not take these options.
-        WeightsError: Its weights cannot be had or do not fit.
+        ValueError: timm has no such model, or the model does not support these options.
+        WeightsError: The weights are not available or do not fit.
     """
-    # Only where asked for: many networks of timm do not take them.
+    # Passed only if set: many timm networks do not support them.
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     if img_size is not None:
         options["img_size"] = img_size
@@ -204,14 +204,14 @@ def create_backbone(
         options["dynamic_img_size"] = True  # crops of any size
     network: Any = _create(name, pretrained, options)
     patch = max(to_2tuple(getattr(getattr(network, "patch_embed", None), "patch_size", 1)))
-    if img_size is not None and img_size % patch:  # timm would cut off the border
+    if img_size is not None and img_size % patch:  # timm would crop the border
         raise ValueError(f"model.img_size: {img_size} is not a multiple of the {patch}-pixel patches of {name}")
     span_processes(network, train_batch_norm=train_batch_norm)
     if plain:
         return ViTBackbone(network, tap_attention=tap_attention)
     if tap_attention:
         raise ValueError(
-            f"{name} is no vision transformer with a CLS token, which saliency: joint_attention reads; "
+            f"{name} is not a vision transformer with a CLS token, which saliency: joint_attention needs; "
             "use saliency: panel_attention"
         )
     return FeatureBackbone(network, stages=stages)
@@ -225,4 +225,4 @@ def _create(name: str, pretrained: Pretrained, options: dict[str, Any]) -> nn.Mo
         refused = [option for key, option in ours.items() if key in options and f"'{key}'" in str(error)]
         if not refused:
             raise
-        raise ValueError(f"{name} does not take {refused[0]}; leave it out") from error
+        raise ValueError(f"{name} does not support {refused[0]}; leave it out") from error

@@ -1,4 +1,4 @@
-"""LML-IQA in plain PyTorch: the student network, and the pair it forms with its teacher. No Lightning here."""
+"""LML-IQA in plain PyTorch: the network, and the pair of student and mean teacher."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lml_iqa.models.weights import Pretrained
 from lml_iqa.utils.options import check_choice, check_range
 
 Aggregate = Literal["mean", "saliency"]
-"""How crop scores become an image score: their mean, or their mean weighted by saliency."""
+"""Aggregation of crop scores to an image score: their mean, or their mean weighted by saliency."""
 
 
 class CropScores(NamedTuple):
-    """What a network says about B images of K crops.
+    """Network output for B images of K crops.
 
     Attributes:
         quality: (B, K) float32 score of each crop on 0..1, higher better (not clipped).
@@ -42,18 +42,18 @@ class LMLNetwork(nn.Module):
 
     Args:
         backbone: timm name of the encoder. Default: the protocol's DeiT-III ViT-S/16.
-        pretrained: Where its weights come from, see :func:`lml_iqa.models.weights.create_network`.
-        saliency: How the crops of an image are compared, see :mod:`lml_iqa.models.saliency`. Ours, not the paper's.
+        pretrained: Source of the encoder's weights, see :func:`lml_iqa.models.weights.create_network`.
+        saliency: Definition of saliency, see :mod:`lml_iqa.models.saliency`. Ours, not the paper's.
         decoder_width: Width of the panel decoder; default the encoder's (for feature networks: 192).
-        decoder_heads: Its attention heads.
-        panel_size: Its number of judges.
+        decoder_heads: Number of attention heads of the decoder.
+        panel_size: Number of learnable queries in the attention panel (DEIQT).
         embedding_dim: Width Z of the embeddings. Ours, not the paper's.
-        stages: How many last stages of a feature network (CNN) are joined.
+        stages: Number of last stages of a feature network (CNN) to concatenate.
         drop_path: Stochastic depth of the encoder, 0..1.
         img_size: Side of the crops in pixels, for encoders that are built for one size (Swin, BEiT, MaxViT, ...).
-        freeze_backbone: Train the heads only. The pair then shares one encoder, run once a step.
-        train_batch_norm: Whether batch normalization follows the statistics of each batch in training, that of all
-            processes together. Off, the pretrained statistics stay, and small batches cannot unsettle them.
+        freeze_backbone: Train the heads only. Student and teacher then share one encoder, run once per step.
+        train_batch_norm: Whether batch normalization uses batch statistics in training, over all processes. If False,
+            it keeps the pretrained statistics, which small batches would make unstable.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class LMLNetwork(nn.Module):
         nn.init.trunc_normal_(self.quality_head.weight, std=0.02)
         nn.init.constant_(self.quality_head.bias, 0.5)  # the middle of the scale
         self.projector = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, embedding_dim))
-        self.train()  # a module is born in training mode; this one says what that means
+        self.train()  # modules start in training mode; puts frozen parts in eval mode
 
     def train(self, mode: bool = True) -> LMLNetwork:
-        """Set the training mode; a frozen encoder, or frozen batch statistics, stay in evaluation mode."""
+        """Set the training mode; a frozen encoder or frozen batch normalization stays in eval mode."""
         super().train(mode)
         if self.freeze_backbone:
             self.backbone.eval()
@@ -123,23 +123,23 @@ class LMLNetwork(nn.Module):
             try:
                 encoding: Encoding = self.backbone(pixels.flatten(0, 1))
             except (AssertionError, RuntimeError, ValueError, IndexError) as error:
-                # timm says in many ways that it cannot take crops of a size.
+                # timm raises various exceptions for unsupported crop sizes.
                 size, config = int(crops.shape[-1]), self.backbone.network.pretrained_cfg
                 if size == config["input_size"][-1] or isinstance(error, torch.OutOfMemoryError):
                     raise
                 raise ValueError(
-                    f"{config['architecture']} does not take crops of {size}x{size} pixels ({error}); set "
+                    f"{config['architecture']} does not support crops of {size}x{size} pixels ({error}); set "
                     f"model.img_size to {size} if the network has that option, or data.crop_size to "
                     f"{config['input_size'][-1]} or another multiple of its patches"
                 ) from error
         return encoding
 
     def judge(self, encoding: Encoding, crops: Tensor) -> CropScores:
-        """Score (B, K, 3, S, S) crops by their encodings."""
+        """Score (B, K, 3, S, S) crops from their encodings."""
         decoded = self.decoder(encoding.tokens, encoding.summary)
         images = crops.shape[:2]
-        # Heads and saliency work outside autocast: half precision would tie scores that differ, and blur similarities
-        # that are divided by a small temperature.
+        # No autocast for heads and saliency: half precision would round different scores to the same value, and is too
+        # coarse for similarities divided by a small temperature.
         with torch.autocast(decoded.panel.device.type, enabled=False):
             panel = decoded.panel.float()
             quality = self.quality_head(panel).mean(dim=(1, 2)).unflatten(0, images)
@@ -150,7 +150,7 @@ class LMLNetwork(nn.Module):
             else:
                 query, key = decoded.query, decoded.key
                 if self.saliency == "joint_attention":
-                    assert encoding.attention is not None  # create_backbone saw to it
+                    assert encoding.attention is not None  # ensured by create_backbone
                     query, key = encoding.attention[0][:, None], encoding.attention[1]
                 patch_saliency = joint_saliency(query.unflatten(0, images), key.unflatten(0, images))
                 saliency = patch_saliency.sum(dim=-1)
@@ -163,16 +163,16 @@ class LMLNetwork(nn.Module):
             crops: (B, K, 3, S, S), uint8 in 0..255 or floating point in 0..1, not normalized.
 
         Raises:
-            ValueError: Another shape or type, or pixels out of range.
+            ValueError: Invalid shape or type, or pixels out of range.
         """
         return self.judge(self.encode(crops), crops)
 
 
 class LMLPair(nn.Module):
-    """Student and teacher: the teacher starts as a copy, follows as a moving average, and is never trained.
+    """Student and mean teacher: the teacher is an exponential moving average (EMA) of the student.
 
     Args:
-        student: The network that gradients train.
+        student: The network to train.
     """
 
     def __init__(self, student: LMLNetwork) -> None:
@@ -183,13 +183,13 @@ class LMLPair(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> LMLPair:
-        """Set the student's training mode; the teacher always evaluates."""
+        """Set the student's training mode; the teacher stays in eval mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def forward(self, crops: Tensor) -> tuple[CropScores, CropScores]:
-        """Let both score crops as :class:`LMLNetwork` takes them: (student, teacher), the teacher without gradient."""
+        """Score crops with both networks, see :meth:`LMLNetwork.forward`: (student, teacher without gradient)."""
         encoding = self.student.encode(crops)
         student = self.student.judge(encoding, crops)
         with torch.no_grad():
@@ -200,9 +200,9 @@ class LMLPair(nn.Module):
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
-        """Move the teacher towards the student: ``teacher = momentum * teacher + (1 - momentum) * student``.
+        """Update the EMA: ``teacher = momentum * teacher + (1 - momentum) * student``.
 
-        Buffers (batch statistics) are copied. Call it once per optimizer step.
+        Buffers (batch statistics) are copied. Call once per optimizer step.
 
         Raises:
             ValueError: ``momentum`` is not in 0..1.
@@ -216,15 +216,15 @@ class LMLPair(nn.Module):
 
 
 def image_score(scores: CropScores, aggregate: Aggregate) -> tuple[Tensor, Tensor]:
-    """Score of each image over its crops.
+    """Aggregate crop scores to image scores.
 
     Args:
-        scores: What a network said about B images.
+        scores: Network output for B images.
         aggregate: See :data:`Aggregate`.
 
     Returns:
-        (B,) float32 scores on 0..1, higher better, and (B,) float32 standard deviations between the crops under the
-        same weights, which say how far the crops agree.
+        (B,) float32 scores on 0..1, higher better, and (B,) float32 standard deviations over the crops with the same
+        weights, a measure of their disagreement.
 
     Raises:
         ValueError: Unknown ``aggregate``.

@@ -1,4 +1,4 @@
-"""The panel decoder: a few learnable judges look at the patch tokens of a crop."""
+"""Panel decoder: learnable queries attend to the patch tokens of a crop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 
 class PanelOutput(NamedTuple):
-    """What the panel makes of M crops.
+    """Decoder output for M crops.
 
     Attributes:
-        panel: (M, P, W) the judges' states.
-        query: (M, P, H, d) their cross-attention queries, as they enter the dot product.
-        key: (M, H, N, d) the cross-attention keys of the patch tokens.
+        panel: (M, P, W) output states of the panel.
+        query: (M, P, H, d) cross-attention queries of the panel, as they enter the dot product.
+        key: (M, H, N, d) cross-attention keys of the patch tokens.
     """
 
     panel: Tensor
@@ -24,7 +24,7 @@ class PanelOutput(NamedTuple):
 
 
 class _Attention(nn.Module):
-    """Multi-head attention through the fused kernel, with the projected queries and keys in reach."""
+    """Multi-head attention with the fused kernel that also returns the projected queries and keys."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -44,23 +44,23 @@ class _Attention(nn.Module):
 
 
 class PanelDecoder(nn.Module):
-    """One pre-norm transformer decoder layer whose queries are a panel of learnable judges.
+    """Pre-norm transformer decoder layer with a panel of learnable queries.
 
     After DEIQT (Qin et al., AAAI 2023): the crop's summary token is added to each of the P panel embeddings, which
     attend to one another and then to the N patch tokens.
 
     Args:
-        token_width: Width D of the encoder's tokens; projected to ``width`` where they differ.
+        token_width: Width D of the encoder's tokens; projected to ``width`` if they differ.
         width: Width W of the decoder.
-        panel_size: Number P of judges.
-        heads: Attention heads H; must divide ``width``.
+        panel_size: Number P of learnable queries in the panel.
+        heads: Number H of attention heads; must divide ``width``.
     """
 
     def __init__(self, token_width: int, *, width: int, panel_size: int = 6, heads: int = 6) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"decoder_heads={heads} must divide decoder_width={width}")
-        # Tokens of different stages of a CNN have very different magnitudes; a transformer's are normalized already.
+        # Tokens from different stages of a CNN differ widely in magnitude; a transformer's are already normalized.
         self.project: nn.Module = (
             nn.Identity()
             if token_width == width
@@ -74,7 +74,7 @@ class PanelDecoder(nn.Module):
         self.feedforward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor, summary: Tensor) -> PanelOutput:
-        """Let the panel look at M crops.
+        """Decode the tokens of M crops.
 
         Args:
             tokens: (M, N, D) patch tokens.

@@ -1,25 +1,25 @@
-"""What networks accept as crops."""
+"""Validation of crops as network input."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_ROUNDING = 1e-3  # of float pixels: resizing and half precision overshoot 0..1 a little
+_ROUNDING = 1e-3  # tolerance for float pixels; resizing and half precision slightly exceed 0..1
 
 
 def to_pixels(crops: Tensor) -> Tensor:
-    """Check a batch of crops and bring its pixels to 0..255.
+    """Check a batch of crops and scale its pixels to 0..255.
 
     Args:
         crops: (B, K, 3, S, S), uint8 in 0..255 or floating point in 0..1.
 
     Returns:
-        (B, K, 3, S, S): uint8 crops as they are, others in float32 on 0..255.
+        (B, K, 3, S, S): uint8 crops unchanged, others in float32 on 0..255.
 
     Raises:
-        ValueError: Another shape, another type, or floating-point pixels outside 0..1 (checked outside of
-            ``torch.compile`` only).
+        ValueError: Invalid shape or type, or floating-point pixels outside 0..1 (only checked outside of
+            ``torch.compile``).
     """
     if crops.ndim != 5 or crops.shape[2] != 3:
         raise ValueError(f"crops must be (B, K, 3, S, S), not {tuple(crops.shape)}")
@@ -31,7 +31,7 @@ def to_pixels(crops: Tensor) -> Tensor:
         low, high = (float(edge) for edge in crops.detach().aminmax())
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also refuses NaN
             raise ValueError(
-                f"floating-point crops must lie in 0..1, not {low:g}..{high:g}; divide pixels of 0..255 by 255 or give "
+                f"floating-point crops must be in 0..1, not {low:g}..{high:g}; divide pixels of 0..255 by 255 or pass "
                 "them as uint8, and do not normalize them"
             )
     return crops.float() * 255.0

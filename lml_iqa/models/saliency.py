@@ -1,8 +1,8 @@
-"""Which crop of an image people look at: saliency that compares the crops of one image.
+"""Saliency of the crops of an image relative to one another.
 
-A softmax attention row sums to one inside every crop, so per-crop attention sums say nothing. Here the queries of an
-image's crops are averaged and attend over the patch keys of all its crops in one softmax: the mass that falls in a crop
-is the crop's saliency. The definitions are ours; the paper does not give one in the text at hand.
+Softmax attention sums to one within every crop, so sums per crop cannot be compared. Instead, the queries of an image's
+crops are averaged and attend to the patch keys of all its crops in one softmax; the saliency of a crop is the attention
+mass on its patches. The definitions are ours; the paper's text that is available to us does not give one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def joint_saliency(query: Tensor, key: Tensor) -> Tensor:
     """Attention mass of every patch, over all crops of an image together.
 
     Args:
-        query: (B, K, P, H, d) queries of each crop, P of them; their mean over the K crops does the looking.
+        query: (B, K, P, H, d) P queries of each crop; averaged over the K crops.
         key: (B, K, H, N, d) patch keys of each crop.
 
     Returns:
@@ -36,11 +36,11 @@ def joint_saliency(query: Tensor, key: Tensor) -> Tensor:
 
 
 def control_saliency(kind: Literal["uniform", "random"], crops: Tensor) -> Tensor:
-    """Saliency of the ablation's controls.
+    """Control saliency for ablations.
 
     Args:
-        kind: ``uniform``: every crop alike; ``random``: as good as random, but a function of the crop's pixels, so that
-            neither a second look nor the number of processes changes it.
+        kind: ``uniform``: equal for all crops; ``random``: a hash of the crop's pixels, so that it is reproducible and
+            independent of the number of processes.
         crops: (B, K, 3, S, S), uint8 or in 0..1.
 
     Returns:
@@ -49,5 +49,5 @@ def control_saliency(kind: Literal["uniform", "random"], crops: Tensor) -> Tenso
     if kind == "uniform":
         return torch.full(crops.shape[:2], 1.0 / crops.shape[1], device=crops.device)
     pixel_sum = to_pixels(crops).round().flatten(2).sum(dim=-1, dtype=torch.int64)
-    # Knuth's multiplicative hash: neighboring sums land far apart on 0..1.
+    # Knuth's multiplicative hash maps neighboring sums to distant values in 0..1.
     return (pixel_sum * 2654435761 % 2**32 / 2**32).float().softmax(dim=-1)

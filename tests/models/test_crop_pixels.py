@@ -40,9 +40,9 @@ def test_half_precision_is_as_good_as_it_goes(crops):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x: x.float(), r"must lie in 0\.\.1, not 0\.\.255; divide pixels of 0\.\.255 by 255"),
-        (lambda x: (x.float() / 255 - 0.45) / 0.22, r"must lie in 0\.\.1.*do not normalize"),
-        (lambda x: x.float() / 255 * torch.tensor(float("nan")), r"must lie in 0\.\.1"),
+        (lambda x: x.float(), r"must be in 0\.\.1, not 0\.\.255; divide pixels of 0\.\.255 by 255"),
+        (lambda x: (x.float() / 255 - 0.45) / 0.22, r"must be in 0\.\.1.*do not normalize"),
+        (lambda x: x.float() / 255 * torch.tensor(float("nan")), r"must be in 0\.\.1"),
         (lambda x: x.int(), r"must be uint8 in 0\.\.255 or floating point in 0\.\.1, not torch\.int32"),
         (lambda x: x > 127, r"not torch\.bool"),
         (lambda x: x[0], r"must be \(B, K, 3, S, S\), not \(3, 3, 32, 32\)"),

@@ -46,12 +46,12 @@ def test_every_family_of_timm_is_named():
 @pytest.mark.parametrize(
     ("name", "options", "size", "message"),
     [
-        ("densenet121", {"drop_path": 0.1}, 64, r"densenet121 does not take model\.drop_path; leave it out"),
-        ("resnet18", {"img_size": 64}, 64, r"resnet18 does not take model\.img_size; leave it out"),
+        ("densenet121", {"drop_path": 0.1}, 64, r"densenet121 does not support model\.drop_path; leave it out"),
+        ("resnet18", {"img_size": 64}, 64, r"resnet18 does not support model\.img_size; leave it out"),
         ("efficientvit_m0", {"stages": 4}, 64, r"efficientvit_m0 has 3 stages, not 4; set model\.stages"),
-        ("swin_tiny_patch4_window7_224", {}, 64, r"does not take crops of 64x64.*set model\.img_size to 64"),
+        ("swin_tiny_patch4_window7_224", {}, 64, r"does not support crops of 64x64.*set model\.img_size to 64"),
         ("test_vit_relpos", {"img_size": 100}, 100, r"model\.img_size: 100 is not a multiple of the 16-pixel patches"),
-        ("test_vit", {}, 65, r"test_vit does not take crops of 65x65 pixels .*16.*data\.crop_size"),
+        ("test_vit", {}, 65, r"test_vit does not support crops of 65x65 pixels .*16.*data\.crop_size"),
     ],
 )
 def test_what_is_refused(name, options, size, message):

@@ -167,7 +167,7 @@ def test_code_in_a_file_is_never_executed(tmp_path, how):
 )
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_unknown_name_names_near_ones(name, near, pretrained):
-    with pytest.raises(ValueError, match="near it are") as error:
+    with pytest.raises(ValueError, match="similar names are") as error:
         create_network(name, pretrained)
     assert repr(name) in str(error.value)
     assert repr(near) in str(error.value)
