@@ -1,1 +1,1 @@
-"""Cutting crops, and distorting photographs."""
+"""Crops and distortions of images."""

@@ -1,4 +1,4 @@
-"""Where crops are taken, and taking them. Nothing here changes quality: no resize, no color, no blur."""
+"""Positions and extraction of crops. Pixels are not changed, since resizing or color changes would alter quality."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def random_positions(height: int, width: int, size: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Uniform crop positions.
+    """Draw uniform crop positions.
 
     Args:
         height: Image height in pixels, at least ``size``.
         width: Image width in pixels, at least ``size``.
         size: Side of the square crops in pixels.
         count: Number of crops K.
-        rng: Source of the draws.
+        rng: Random number generator.
 
     Returns:
         (K, 2) int64 array of the crops' top-left corners as (y, x).
@@ -28,10 +28,10 @@ def random_positions(height: int, width: int, size: int, count: int, rng: np.ran
 
 
 def grid_positions(height: int, width: int, size: int, count: int) -> NDArray[np.int64]:
-    """A fixed grid of crops that spans the image edge to edge, so that a score never changes from run to run.
+    """Fixed grid of crops that spans the image from edge to edge, for reproducible scores.
 
-    The ``count`` crops form the rows x columns grid whose proportions come nearest to the image's; a single row or
-    column lies in the middle.
+    The ``count`` crops form the rows x columns grid whose aspect ratio is closest to the image's; a single row or
+    column is centered.
 
     Args:
         height: Image height in pixels, at least ``size``.
@@ -54,7 +54,7 @@ def _spread(room: int, count: int) -> NDArray[np.int64]:
 
 
 def pad_to(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Reflect-pad an (H, W, 3) image at the right and bottom until both sides hold ``size`` pixels."""
+    """Reflect-pad an (H, W, 3) image at the right and bottom so that both sides have at least ``size`` pixels."""
     missing = [max(0, size - side) for side in image.shape[:2]]
     if not any(missing):
         return image
@@ -64,13 +64,13 @@ def pad_to(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def cut_crops(
     image: NDArray[np.uint8], positions: NDArray[np.int64], size: int, flips: NDArray[np.bool_] | None = None
 ) -> Tensor:
-    """Cut square crops out of one decoded image.
+    """Cut square crops from a decoded image.
 
     Args:
         image: (H, W, 3) uint8, both sides at least ``size``.
         positions: (K, 2) top-left corners as (y, x).
         size: Side S of the crops in pixels.
-        flips: (K,) which crops to mirror left to right; None for none.
+        flips: (K,) mask of the crops to mirror horizontally; None for none.
 
     Returns:
         (K, 3, S, S) uint8 tensor.

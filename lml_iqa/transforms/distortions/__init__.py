@@ -1,12 +1,12 @@
-"""The 24 distortion types of TID2013 at five levels each, for clean photographs, with human opinion of each.
+"""The 24 distortion types of TID2013 at five levels each, with the mean MOS per type and level.
 
-Types, levels and opinions follow TID2013 (Ponomarenko et al., Signal Processing: Image Communication, 2015). The
-pictures are synthesised here, from the published description of each type; no code or image of TID2013 is used.
+Types, levels and MOS are those of TID2013 (Ponomarenko et al., Signal Processing: Image Communication, 2015). The
+distortions are implemented from the published description of each type, without code or images of TID2013.
 """
 
 import os
 
-# albumentations asks the network for a newer version at import unless told not to.
+# Otherwise albumentations checks for a newer version online at import.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 from lml_iqa.transforms.distortions.catalogue import DISTORTIONS, LEVEL_PSNR, Distortion, Reach

@@ -1,4 +1,4 @@
-"""What every distortion of this package has in common."""
+"""Base class of the distortions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Image = NDArray[np.uint8]
 
 
 class Degradation(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is untyped
-    """An albumentations transform with one number for its strength.
+    """Albumentations transform with a single severity parameter.
 
-    Subclasses implement :meth:`degrade` and take every random draw from ``self.random_generator``, which albumentations
-    seeds through ``set_random_seed``. They draw in the same order at every severity, so that under one seed a greater
-    severity is the same accident, only worse.
+    Subclasses implement :meth:`degrade` and draw all random numbers from ``self.random_generator``, which
+    albumentations seeds through ``set_random_seed``. The order of the draws is the same at every severity, so that with
+    the same seed, a higher severity is a stronger version of the same distortion.
 
     Args:
-        severity: Strength in the unit that the subclass names, above 0.
+        severity: Strength in the unit documented by the subclass, above 0.
     """
 
     def __init__(self, severity: float) -> None:
@@ -28,14 +28,14 @@ class Degradation(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations
         self.severity = severity
 
     def apply(self, img: Image, **params: Any) -> Image:
-        """Albumentations' entry point."""
+        """Entry point for albumentations."""
         return self.degrade(img)
 
     def degrade(self, image: Image) -> Image:
         """Distort one image.
 
         Args:
-            image: (H, W, 3) uint8 RGB, both sides at least 64; left as it is.
+            image: (H, W, 3) uint8 RGB, both sides at least 64; not modified.
 
         Returns:
             (H, W, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""The 24 types: what each is called, how it is made, and how strong its levels are."""
+"""Names, transforms and severities of the 24 distortion types."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from lml_iqa.transforms.distortions.sampling import SparseSampling
 from lml_iqa.transforms.distortions.transmission import Jpeg2000Errors, JpegErrors
 
 LEVEL_PSNR: tuple[float, ...] = (33.0, 30.0, 27.0, 24.0, 21.0)
-"""PSNR in dB at which levels 1 to 5 lie, for the types that it defines."""
+"""PSNR in dB of levels 1 to 5, for the types whose levels are defined by PSNR."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Where to look for the severity that gives a level its PSNR.
+    """Search range for the severity that results in the PSNR of a level.
 
     Attributes:
-        gentle: Severity that gives an ordinary photograph about 33 dB: where the search starts.
-        harsh: Likewise for 21 dB.
-        least: Smallest severity that may be used.
-        most: Greatest severity that may be used.
+        gentle: Severity for about 33 dB on a typical photograph; the search starts from it.
+        harsh: Severity for about 21 dB on a typical photograph.
+        least: Lowest severity.
+        most: Highest severity.
     """
 
     gentle: float
@@ -45,14 +45,13 @@ class Reach:
 
 @dataclass(frozen=True)
 class Distortion:
-    """One type of distortion.
+    """Distortion type.
 
     Attributes:
         number: TID2013's number, 1 .. 24.
-        name: The field's term in snake_case.
-        transform: Makes the albumentations transform of a given severity, in the unit that the transform documents.
-        severity: Where to search for the severity that puts each level at :data:`LEVEL_PSNR`, or the five severities
-            themselves.
+        name: Common name in snake_case.
+        transform: Function that creates the albumentations transform of a given severity, in the transform's unit.
+        severity: Search range for the severity of each level, or the five severities themselves.
     """
 
     number: int
@@ -67,12 +66,12 @@ def _gaussian_noise(std: float) -> A.GaussNoise:
 
 
 def _correlated_noise(std: float) -> A.GaussNoise:
-    """White noise of ``std`` gray levels at half the resolution, enlarged to the image's."""
+    """White noise of ``std`` gray levels at half the resolution, upsampled to the image size."""
     return A.GaussNoise(std_range=(std / 255, std / 255), noise_scale_factor=0.5, p=1)
 
 
 def _impulse_noise(share: float) -> A.SaltAndPepper:
-    """``share`` of the pixels turned black or white."""
+    """Random black or white pixels; ``share`` is the fraction of affected pixels."""
     return A.SaltAndPepper(amount=(share, share), salt_vs_pepper=(0.5, 0.5), p=1)
 
 
@@ -82,18 +81,18 @@ def _gaussian_blur(sigma: float) -> A.GaussianBlur:
 
 
 def _contrast_change(change: float) -> A.RandomBrightnessContrast:
-    """Distances from the image's mean grown by ``change``, a share; negative for less contrast."""
-    # Taking the same share of the mean away is what keeps the mean.
+    """Relative change of contrast around the image's mean by ``change``; negative for less contrast."""
+    # The opposite change of brightness keeps the mean constant.
     return A.RandomBrightnessContrast((-change, -change), (change, change), brightness_by_max=False, p=1)
 
 
 def _saturation_change(kept: float) -> A.ColorJitter:
-    """Blend with the gray version, of which ``kept`` is the share of color that stays."""
+    """Blend with the gray version; ``kept`` is the share of the color image."""
     return A.ColorJitter(brightness=(1, 1), contrast=(1, 1), saturation=(kept, kept), hue=(0, 0), p=1)
 
 
 def _chromatic_aberration(distortion: float) -> A.ChromaticAberration:
-    """Red and blue magnified in opposite senses; ``distortion`` is the radial coefficient."""
+    """Opposite magnification of red and blue; ``distortion`` is the radial coefficient."""
     limits = (distortion, distortion)
     return A.ChromaticAberration(limits, (0, 0), mode="red_blue", p=1)
 
@@ -112,12 +111,12 @@ _ALL = (
     Distortion(11, "jpeg2000_compression", Jpeg2000, Reach(5.7, 22, 1, 120)),
     Distortion(12, "jpeg_transmission_errors", JpegErrors, Reach(5.7, 22.7, 1, 120)),
     Distortion(13, "jpeg2000_transmission_errors", Jpeg2000Errors, Reach(0.1, 0.9, 0.00001, 8)),
-    # From here to 18 TID2013 gives no PSNR, and the severities below are this package's choice.
+    # For types 14 to 18 TID2013 defines no PSNR; the severities are our choice.
     Distortion(14, "non_eccentricity_pattern_noise", PatternNoise, (20, 40, 80, 160, 320)),
-    # Fainter but more blocks from level to level: people mind the few glaring ones most.
+    # Higher levels have more but fainter blocks: raters score a few conspicuous blocks lowest.
     Distortion(15, "local_blockwise_distortion", BlockShifts, (128, 90.5, 64, 45.25, 32)),
     Distortion(16, "mean_shift", MeanShift, (8, 14, 24, 36, 52)),
-    # Less and more contrast in turn: people prefer a little more to the original.
+    # Less and more contrast in turn: raters prefer slightly more contrast to the original.
     Distortion(17, "contrast_change", _contrast_change, (-0.2, 0.2, -0.4, 0.4, -0.6)),
     Distortion(18, "color_saturation_change", _saturation_change, (0.5, 0.35, 0.2, 0.1, 0.0)),
     Distortion(19, "multiplicative_gaussian_noise", MultiplicativeNoise, Reach(0.045, 0.19, 0.002, 10)),

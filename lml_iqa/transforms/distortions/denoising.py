@@ -9,17 +9,17 @@ from scipy import fft
 from lml_iqa.transforms.distortions.base import Degradation, Image, to_uint8
 
 SIDE = 8
-FREQUENCIES = (1, 3)  # the axes of a block array that count frequencies
+FREQUENCIES = (1, 3)  # frequency axes of a block array
 
 
 def to_blocks(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Orthonormal DCT of every 8 x 8 block.
 
     Args:
-        image: (H, W, 3), sides that are multiples of 8.
+        image: (H, W, 3), both sides multiples of 8.
 
     Returns:
-        (H / 8, 8, W / 8, 8, 3), axes 1 and 3 being the vertical and the horizontal frequency.
+        (H / 8, 8, W / 8, 8, 3), with the vertical and horizontal frequencies on axes 1 and 3.
     """
     height, width, channels = image.shape
     blocks = image.reshape(height // SIDE, SIDE, width // SIDE, SIDE, channels)
@@ -27,27 +27,27 @@ def to_blocks(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def from_blocks(coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The inverse of :func:`to_blocks`."""
+    """Inverse of :func:`to_blocks`."""
     rows, _, columns, _, channels = coefficients.shape
     image = fft.idctn(coefficients, axes=FREQUENCIES, norm="ortho")
     return image.reshape(rows * SIDE, columns * SIDE, channels)
 
 
 def pad_to_blocks(image: NDArray[np.float32], before: int = 0) -> NDArray[np.float32]:
-    """Reflect ``before`` pixels to the top and the left, and as many as complete the blocks to the other sides."""
+    """Reflect-pad by ``before`` pixels at the top and left, and to whole blocks at the bottom and right."""
     after = [-(side + before) % SIDE for side in image.shape[:2]]
     return np.pad(image, ((before, after[0]), (before, after[1]), (0, 0)), mode="reflect")
 
 
 class Denoising(Degradation):
-    """What a denoiser leaves of a noisy image: detail lost, the noise not quite (type 9).
+    """Denoising artifacts: lost detail and residual noise (type 9).
 
-    Gaussian noise is added, then removed by hard thresholding of the block DCT on two grids half a block apart, whose
-    results are averaged. ``severity`` is the standard deviation of the noise in gray levels.
+    Gaussian noise is added, then removed by hard thresholding of the block DCT; the results of two grids half a block
+    apart are averaged. ``severity`` is the standard deviation of the noise in gray levels.
     """
 
     THRESHOLD = 3.5
-    """In standard deviations of the noise: high enough that almost none of it passes for detail."""
+    """In standard deviations of the noise; high enough to remove almost all of it."""
 
     def degrade(self, image: Image) -> Image:
         """Add noise, then denoise."""

@@ -1,4 +1,4 @@
-"""How far a picture is from its reference."""
+"""Fidelity of a distorted image to its reference image."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def psnr(reference: NDArray[np.uint8], distorted: NDArray[np.uint8]) -> float:
     """
     if reference.dtype != np.uint8 or distorted.dtype != np.uint8 or reference.shape != distorted.shape:
         raise ValueError(
-            f"psnr compares two uint8 arrays of one shape, not {reference.dtype} {reference.shape} with "
-            f"{distorted.dtype} {distorted.shape}: convert both to 8 bits and crop them alike."
+            f"psnr compares two uint8 arrays of equal shape, not {reference.dtype} {reference.shape} with "
+            f"{distorted.dtype} {distorted.shape}; convert both to 8 bits and crop them to the same size"
         )
     difference = (reference.astype(np.float32) - distorted.astype(np.float32)).ravel()
     mse = float(np.mean(np.square(difference), dtype=np.float64))

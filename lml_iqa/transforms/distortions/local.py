@@ -1,4 +1,4 @@
-"""Distortions of some places, while the rest stays perfect, and of the mean."""
+"""Local distortions, and shifts of the mean."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import numpy as np
 from lml_iqa.transforms.distortions.base import Degradation, Image, to_uint8
 
 PHOTOGRAPH = 512 * 384
-"""Pixels of a TID2013 image: counts of places below are for that area and follow the image's own."""
+"""Pixels of a TID2013 image; numbers of patches and blocks refer to this area and scale with the image's area."""
 
 
 class PatternNoise(Degradation):
-    """Non-eccentricity pattern noise (type 14): small patches replaced by others from nearby.
+    """Non-eccentricity pattern noise (type 14): small patches replaced by nearby ones.
 
-    ``severity`` is the number of 15 x 15 patches in a photograph of 512 x 384.
+    ``severity`` is the number of 15 x 15 patches in an image of 512 x 384.
     """
 
     PATCH = 15
     NEAR = 12
-    """Greatest distance in pixels, along each axis, between a patch and its source."""
+    """Maximum distance in pixels, along each axis, between a patch and its source."""
 
     def degrade(self, image: Image) -> Image:
-        """Copy patches of the clean image to random places."""
+        """Copy patches of the image to random positions."""
         result: Image = image.copy()
         height, width = image.shape[:2]
         room = np.array([height - self.PATCH, width - self.PATCH])
@@ -38,9 +38,9 @@ class PatternNoise(Degradation):
 class BlockShifts(Degradation):
     """Local block-wise distortions of different intensity (type 15).
 
-    ``severity`` is the size of the color shift that a block takes, root mean square over its channels, in gray levels.
-    The number of 32 x 32 blocks falls with its square, from 64 at 32 to 4 at 128 in a photograph of 512 x 384, so that
-    the distortion keeps its energy: few glaring blocks or many faint ones.
+    ``severity`` is the color shift of a block, root mean square over its channels, in gray levels. The number of
+    32 x 32 blocks decreases with its square, from 64 at 32 to 4 at 128 in an image of 512 x 384, so that the energy of
+    the distortion is constant: few strong blocks or many faint ones.
     """
 
     BLOCK = 32
@@ -58,14 +58,14 @@ class BlockShifts(Degradation):
             block = result[y : y + self.BLOCK, x : x + self.BLOCK]
             color = self.random_generator.standard_normal(3)
             color *= self.severity / np.sqrt(np.mean(color**2))
-            # Against the block's own brightness, or black would hide a shift to darker.
+            # Toward mid-gray, because clipping would hide a darker shift of a black block.
             color *= -1 if color.sum() * (block.mean() - 128) > 0 else 1
             block[:] = to_uint8(block + color)
         return result
 
 
 class MeanShift(Degradation):
-    """Every value moved by the same amount, up or down by chance (type 16).
+    """All values shifted by the same amount, randomly up or down (type 16).
 
     ``severity`` is the amount in gray levels.
     """

@@ -1,4 +1,4 @@
-"""Noise that albumentations does not have."""
+"""Noise types that albumentations does not provide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lml_iqa.transforms.distortions.wavelet import decompose, recompose
 class ColorNoise(Degradation):
     """Gaussian noise that is stronger in the color components than in the luminance (type 2).
 
-    ``severity`` is the standard deviation in Cb and Cr, in gray levels; the luma gets a third of it.
+    ``severity`` is the standard deviation in Cb and Cr, in gray levels; that of the luma is a third.
     """
 
     LUMA_SHARE = 1 / 3
@@ -22,16 +22,16 @@ class ColorNoise(Degradation):
         """Add independent noise to Y, Cb and Cr."""
         luma, cb, cr = self.severity * self.white_noise(3, *image.shape[:2])
         luma *= self.LUMA_SHARE
-        # The inverse YCbCr matrix of ITU-R BT.601, applied to the noise alone: it is linear.
+        # Inverse YCbCr matrix of ITU-R BT.601, applied to the noise only, since it is linear.
         noise = np.stack([luma + 1.402 * cr, luma - 0.344 * cb - 0.714 * cr, luma + 1.772 * cb], axis=-1)
         return to_uint8(image + noise)
 
 
 class MaskedNoise(Degradation):
-    """Gaussian noise that hides where the image is busy (type 4).
+    """Gaussian noise that is masked by texture (type 4).
 
-    Its local strength follows the local contrast, so that the image masks it. ``severity`` is the root mean square of
-    the noise over the whole image, in gray levels.
+    Its local strength is proportional to the local contrast. ``severity`` is the root mean square of the noise over the
+    whole image, in gray levels.
     """
 
     WINDOW = (7, 7)
@@ -40,8 +40,8 @@ class MaskedNoise(Degradation):
         """Add noise in proportion to the local standard deviation of the luma."""
         luma: NDArray[np.float32] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
         variance = cv2.blur(luma * luma, self.WINDOW) - cv2.blur(luma, self.WINDOW) ** 2
-        activity = np.sqrt(np.maximum(variance, 0)) + 0.5  # 0.5: a perfectly flat image still takes noise
-        # A few very strong edges would otherwise take nearly all of the noise.
+        activity = np.sqrt(np.maximum(variance, 0)) + 0.5  # 0.5: noise for flat images too
+        # Otherwise a few very strong edges would get nearly all of the noise.
         activity = np.minimum(activity, 3 * activity.mean())
         strength = self.severity * activity / np.sqrt(np.mean(activity**2))
         return to_uint8(image + strength[..., None] * self.white_noise(*image.shape))
@@ -54,7 +54,7 @@ class HighFrequencyNoise(Degradation):
     """
 
     CUT = 0.8
-    """Width in pixels of the Gaussian low-pass that is taken away."""
+    """Sigma in pixels of the Gaussian low-pass that is subtracted."""
 
     def degrade(self, image: Image) -> Image:
         """Add high-passed white noise."""
@@ -64,27 +64,27 @@ class HighFrequencyNoise(Degradation):
 
 
 class MultiplicativeNoise(Degradation):
-    """Gaussian noise in proportion to the signal, as speckle is (type 19).
+    """Gaussian noise proportional to the signal, similar to speckle (type 19).
 
     ``severity`` is the standard deviation relative to the pixel value.
     """
 
     def degrade(self, image: Image) -> Image:
-        """Multiply every value by an independent draw around one."""
+        """Multiply every value by an independent random factor around one."""
         return to_uint8(image * (1 + self.severity * self.white_noise(*image.shape)))
 
 
 class ComfortNoise(Degradation):
-    """Fine texture replaced by noise of the same spectrum, as a coder does that sends no texture (type 20).
+    """Fine texture replaced by noise with the same spectrum, as by a coder that does not transmit texture (type 20).
 
-    Wavelet coefficients that weigh less than ``severity``, in gray levels, keep their magnitude and draw a new sign.
+    Wavelet coefficients with a weight below ``severity``, in gray levels, keep their magnitude and get a random sign.
     The three channels share the signs, so that the noise has the colors of the texture.
     """
 
     LEVELS = 4
 
     def degrade(self, image: Image) -> Image:
-        """Transform, draw signs for the small coefficients, transform back."""
+        """Transform, randomize the signs of small coefficients, transform back."""
         height, width = image.shape[:2]
         multiple = 2**self.LEVELS
         padding = ((0, -height % multiple), (0, -width % multiple), (0, 0))
@@ -92,7 +92,7 @@ class ComfortNoise(Degradation):
         for level, details in enumerate(bands):
             for band in details:
                 flip = self.random_generator.random((*band.shape[:2], 1), dtype=np.float32) < 0.5
-                # A coefficient reaches over twice the pixels, each way, from level to level.
+                # The support of a coefficient doubles in each direction from level to level.
                 small = np.abs(band) * 2**level < self.severity
                 band[small & flip] *= -1
         return to_uint8(recompose(approximation, bands)[:height, :width])

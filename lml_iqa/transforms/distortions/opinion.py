@@ -1,8 +1,8 @@
 """Mean MOS per distortion type and level in TID2013.
 
-The packaged table holds the mean opinion score (MOS) of every type and level in TID2013 over its 24 natural reference
-images. Source: N. Ponomarenko et al., "Image database TID2013: Peculiarities, results and perspectives", Signal
-Processing: Image Communication, vol. 30, 2015.
+The packaged table contains the mean opinion score (MOS) of every type and level in TID2013 over its 24 natural
+reference images. Source: N. Ponomarenko et al., "Image database TID2013: Peculiarities, results and perspectives",
+Signal Processing: Image Communication, vol. 30, 2015.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def human_mean_opinion() -> dict[tuple[int, int], float]:
     """Mean MOS on TID2013's scale, 0..9, higher is better.
 
     Returns:
-        One number for each of the 120 pairs (type 1..24, level 1..5).
+        MOS of each of the 120 pairs (type 1..24, level 1..5).
     """
     table = resources.files(__package__) / "tid2013_mean_mos.csv"
     with table.open(encoding="utf-8") as lines:

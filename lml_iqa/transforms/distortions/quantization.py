@@ -1,4 +1,4 @@
-"""Too few values a channel, or too few colors."""
+"""Quantization of values and colors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lml_iqa.transforms.distortions.base import Degradation, Image, to_uint8
 class QuantizationNoise(Degradation):
     """Uniform quantization of every channel (type 7).
 
-    ``severity`` is the step in gray levels. The middle of the range is always a level, so that no step size tints the
-    whole image.
+    ``severity`` is the step in gray levels. The middle of the range is always a level, so that no step size changes the
+    tint of the whole image.
     """
 
     def degrade(self, image: Image) -> Image:
@@ -22,7 +22,7 @@ class QuantizationNoise(Degradation):
 
 
 class DitheredPalette(Degradation):
-    """A palette of few colors with Floyd-Steinberg dithering, by Pillow (type 22).
+    """Color quantization with Floyd-Steinberg dithering, by Pillow (type 22).
 
     ``severity`` is 256 divided by the number of colors, 1 .. 128.
     """
@@ -31,6 +31,6 @@ class DitheredPalette(Degradation):
         """Choose a palette for the image, then dither to it."""
         picture = PILImage.fromarray(image)
         palette = picture.quantize(round(256 / self.severity), method=PILImage.Quantize.FASTOCTREE)
-        # Pillow dithers only to a palette that it is given.
+        # Pillow only dithers to a given palette.
         dithered = picture.quantize(palette=palette, dither=PILImage.Dither.FLOYDSTEINBERG)
         return np.array(dithered.convert("RGB"))

@@ -10,9 +10,9 @@ from lml_iqa.transforms.distortions.base import Degradation, Image, to_uint8
 
 
 class SparseSampling(Degradation):
-    """Most pixels thrown away and guessed from the rest (type 24).
+    """Most pixels discarded and interpolated from the rest (type 24).
 
-    ``severity`` is the number of pixels lost for each one kept.
+    ``severity`` is the number of discarded pixels per kept pixel.
     """
 
     def degrade(self, image: Image) -> Image:
@@ -23,21 +23,21 @@ class SparseSampling(Degradation):
 
 
 def fill(sums: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pull-push interpolation: what is unknown at one scale is taken from the next coarser one.
+    """Pull-push interpolation: unknown values at one scale are filled from the next coarser scale.
 
     Args:
         sums: (H, W, 3) values times their weights.
-        weight: (H, W, 1) weights, 0 .. 1; 0 where nothing is known.
+        weight: (H, W, 1) weights, 0 .. 1; 0 for unknown values.
 
     Returns:
-        (H, W, 3) values, the known ones unchanged.
+        (H, W, 3) values; known values are unchanged.
     """
     height, width = weight.shape[:2]
     if min(height, width) == 1:
         return np.broadcast_to(sums.sum((0, 1)) / max(weight.sum(), 1e-6), sums.shape)
     half = ((width + 1) // 2, (height + 1) // 2)
     both = cv2.resize(np.concatenate([sums, weight], axis=-1), half, interpolation=cv2.INTER_AREA)
-    # One known pixel of the four says what there is to know about them: scale its weight up to one.
+    # One known pixel of four suffices for full weight.
     total = both[..., 3:]
     full = np.minimum(4 * total, 1)
     coarse = fill(both[..., :3] * (full / np.maximum(total, 1e-6)), full)

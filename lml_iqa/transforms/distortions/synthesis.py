@@ -1,4 +1,4 @@
-"""One distortion of one image: the severity is sought on the image itself."""
+"""Distortion of one image, with a search for the severity of a level."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lml_iqa.transforms.distortions.fidelity import psnr
 
 SMALLEST_SIDE = 64
 TOLERANCE = 0.3
-"""A PSNR this near its target, in dB, ends the search: a tenth of the distance between two levels."""
+"""Tolerance of the PSNR search in dB, a tenth of the difference between two levels."""
 TRIALS = 8
 
 
 def distort(image: NDArray[np.uint8], kind: int, level: int, seed: int) -> NDArray[np.uint8]:
-    """Distort a clean image as TID2013 would.
+    """Distort a reference image as in TID2013.
 
-    For the types whose severity is a :class:`Reach`, it is sought on this image until the PSNR lies within
-    :data:`TOLERANCE` of ``LEVEL_PSNR[level - 1]``. Where the type cannot get there (a blur of a nearly flat image, JPEG
-    already at quality 1, a number of colors that is a whole number) the nearest PSNR met in at most :data:`TRIALS`
-    renderings is what comes back; compare :func:`psnr` with the target where it matters. Types 14 to 18 have the fixed
-    severities of ``DISTORTIONS[kind].severity``. A color saturation change (18) leaves a gray image as it is.
+    For types whose severity is a :class:`Reach`, it is searched for this image until the PSNR is within :data:`TOLERANCE`
+    of ``LEVEL_PSNR[level - 1]``. If the type cannot reach it (blur of a nearly flat image, JPEG already at quality 1,
+    an integer number of colors), the rendering with the nearest PSNR in at most :data:`TRIALS` is returned; compare
+    :func:`psnr` with the target if it matters. Types 14 to 18 have the fixed severities of
+    ``DISTORTIONS[kind].severity``. A color saturation change (18) does not change a gray image.
 
-    The result depends on the arguments alone: not on any global random state, nor on the process. Types 7, 8, 10, 11,
-    17, 18, 22 and 23 have nothing random, so that ``seed`` is without effect there.
+    The result only depends on the arguments, not on global random state or the process. Types 7, 8, 10, 11, 17, 18, 22
+    and 23 are deterministic; ``seed`` has no effect on them.
 
     Args:
-        image: (H, W, 3) uint8 RGB, both sides at least 64 pixels; left as it is.
-        kind: Type of distortion, 1 .. 24, as in :data:`DISTORTIONS`.
+        image: (H, W, 3) uint8 RGB, both sides at least 64 pixels; not modified.
+        kind: Distortion type, 1 .. 24, as in :data:`DISTORTIONS`.
         level: 1 .. 5.
-        seed: Non-negative; drives every random draw. Types and levels draw independently under one seed.
+        seed: Non-negative seed of all random draws, which are independent between types and levels.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
@@ -57,17 +57,17 @@ def distort(image: NDArray[np.uint8], kind: int, level: int, seed: int) -> NDArr
 def _check(image: NDArray[np.uint8], kind: int, level: int, seed: int) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         found = getattr(image, "dtype", type(image).__name__)
-        raise ValueError(f"image is {found}, not a uint8 array: pass RGB values of 0..255 as numpy.uint8.")
+        raise ValueError(f"image is {found}, not a uint8 array; pass RGB values in 0..255 as numpy.uint8")
     if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image has shape {image.shape}, not (H, W, 3): convert it to RGB first.")
+        raise ValueError(f"image has shape {image.shape}, not (H, W, 3); convert it to RGB first")
     if min(image.shape[:2]) < SMALLEST_SIDE:
-        raise ValueError(f"image has shape {image.shape}: both sides must have at least {SMALLEST_SIDE} pixels.")
+        raise ValueError(f"image has shape {image.shape}; both sides must have at least {SMALLEST_SIDE} pixels")
     if kind not in DISTORTIONS:
-        raise ValueError(f"kind {kind!r} is not a distortion type: choose one of 1..{len(DISTORTIONS)}.")
+        raise ValueError(f"kind {kind!r} is not a distortion type; choose one of 1..{len(DISTORTIONS)}")
     if level not in range(1, len(LEVEL_PSNR) + 1):
-        raise ValueError(f"level {level!r} does not exist: choose one of 1..{len(LEVEL_PSNR)}.")
+        raise ValueError(f"level {level!r} does not exist; choose one of 1..{len(LEVEL_PSNR)}")
     if seed < 0:
-        raise ValueError(f"seed {seed!r} is negative: choose 0 or more.")
+        raise ValueError(f"seed {seed!r} is negative; choose 0 or more")
 
 
 def _render(distortion: Distortion, image: Image, severity: float, draw: int) -> Image:
@@ -78,13 +78,12 @@ def _render(distortion: Distortion, image: Image, severity: float, draw: int) ->
 
 
 def _at_psnr(render: Callable[[float], Image], image: Image, target: float, reach: Reach) -> Image:
-    """Search the severity whose rendering has the target PSNR.
+    """Search for the severity whose rendering has the target PSNR.
 
-    PSNR falls about linearly with the logarithm of every severity: the first guess and the first step follow the line
-    through the two severities that are usual for photographs; once the target lies between two trials, the line through
-    them.
+    PSNR decreases roughly linearly with the logarithm of the severity. The first steps use the line through the two
+    severities typical of photographs; once two trials bracket the target, the search interpolates between them.
     """
-    slope = (LEVEL_PSNR[0] - LEVEL_PSNR[-1]) / math.log(reach.harsh / reach.gentle)  # dB lost per e-fold
+    slope = (LEVEL_PSNR[0] - LEVEL_PSNR[-1]) / math.log(reach.harsh / reach.gentle)  # decrease in dB per factor of e
     low, high = math.log(reach.least), math.log(reach.most)
     above = below = math.nan  # PSNR at low and at high, once tried
     x = math.log(reach.gentle) + (LEVEL_PSNR[0] - target) / slope
@@ -101,12 +100,12 @@ def _at_psnr(render: Callable[[float], Image], image: Image, target: float, reac
             low, above = x, found
         else:
             high, below = x, found
-        if high - low < 1e-3:  # the end of the reach, or a jump
+        if high - low < 1e-3:  # end of the range, or a jump
             break
         if math.isnan(above) or math.isnan(below):
             x = min(max(x + (found - target) / slope, low), high)
         else:
             share = 0.5 if math.isinf(above) else (above - target) / (above - below)
-            # Kept off the ends, or a bent curve would creep towards one of them.
+            # Away from the ends, since convergence toward one of them would be slow on a curved function.
             x = low + (high - low) * min(max(share, 0.1), 0.9)
     return best

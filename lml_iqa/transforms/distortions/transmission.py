@@ -1,4 +1,4 @@
-"""Images that were damaged on their way."""
+"""Transmission errors in JPEG and JPEG 2000."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _START_OF_SCAN = b"\xff\xda"
 
 
 class JpegErrors(Degradation):
-    """JPEG transmission errors (type 12): some bytes arrive wrong, and the decoder makes of them what it can.
+    """JPEG transmission errors (type 12): decoding of a stream with some corrupt bytes.
 
-    A good JPEG with a restart marker after every few blocks is encoded; in some of the intervals between two markers
-    one byte is changed. Decoding goes astray there and recovers at the next marker. ``severity`` is the
-    root-mean-square error in gray levels: intervals are hit in random order, but for those that would exceed it.
+    The image is encoded at high quality with a restart marker after every few blocks, and one byte is changed in some
+    of the intervals between markers. Decoding fails there and recovers at the next marker. ``severity`` is the
+    root-mean-square error in gray levels: intervals are corrupted in random order, except those that would exceed it.
     """
 
     QUALITY = 92
@@ -30,9 +30,9 @@ class JpegErrors(Degradation):
     """Blocks of 8 x 8 pixels between two restart markers."""
 
     def degrade(self, image: Image) -> Image:
-        """Decode the stream whole and damaged everywhere; take each interval from the one or the other."""
-        # cv2, because older versions of Pillow cannot write the markers. Without chroma subsampling a damaged interval
-        # does not bleed into its neighbors.
+        """Decode the intact stream and one with all intervals corrupted; take each interval from either of them."""
+        # cv2, because older versions of Pillow cannot write the markers. No chroma subsampling, so that a corrupted
+        # interval does not affect its neighbors.
         options = [
             cv2.IMWRITE_JPEG_QUALITY,
             self.QUALITY,
@@ -73,12 +73,12 @@ class JpegErrors(Degradation):
 
 
 def _decode(coded: bytes) -> Image:
-    # Pillow, unlike cv2, says nothing on stderr about damage.
+    # Pillow, unlike cv2, does not report corrupt data on stderr.
     return np.array(PILImage.open(io.BytesIO(coded)))
 
 
 def _block_errors(reference: Image, image: Image) -> NDArray[np.float64]:
-    """Sum of squared errors of every 8 x 8 block, those at the right and bottom being cut off by the image's edge."""
+    """Sum of squared errors of every 8 x 8 block; blocks at the right and bottom may be incomplete."""
     error = np.square(reference.astype(np.float64) - image).sum(axis=-1)
     rows, columns = (np.arange(0, side, 8) for side in error.shape)
     blocks: NDArray[np.float64] = np.add.reduceat(np.add.reduceat(error, rows, axis=0), columns, axis=1)
@@ -86,19 +86,19 @@ def _block_errors(reference: Image, image: Image) -> NDArray[np.float64]:
 
 
 class Jpeg2000Errors(Degradation):
-    """JPEG 2000 transmission errors (type 13): packets whose decoding went astray.
+    """JPEG 2000 transmission errors (type 13): packets that are decoded incorrectly.
 
-    Simulated on the wavelet of the standard, for a real decoder may refuse a damaged stream. A packet holds what one
-    channel has at one resolution for one precinct, here 64 x 64 pixels of the image. In a packet that is hit, every bit
-    plane from some point on is noise, as after a wrong bit in an arithmetic code. The coarsest approximation, which a
-    sender protects best, arrives whole. ``severity`` is the share of the packets that are
-    hit; above 1 all are, ever earlier.
+    Simulated on the wavelet of the standard, since a real decoder may reject a damaged stream. A packet contains the
+    coefficients of one channel at one resolution for one precinct, here 64 x 64 pixels of the image. In a corrupted
+    packet, every bit plane from some point on is noise, as after a wrong bit in an arithmetic code. The coarsest
+    approximation, usually the best protected, is intact. ``severity`` is the share of corrupted packets; above 1, all
+    packets are corrupted, from increasingly early points on.
     """
 
     LEVELS = 4
     PRECINCT = 64
     PLANES = 6
-    """Bit planes of a packet that errors can reach."""
+    """Number of bit planes of a packet that errors can affect."""
 
     def degrade(self, image: Image) -> Image:
         """Transform, damage packets, transform back."""
@@ -111,11 +111,11 @@ class Jpeg2000Errors(Degradation):
         return to_uint8(decoded[:height, :width])
 
     def _damage(self, details: Details, side: int) -> Details:
-        """Damage the packets of one resolution; ``side`` is that of a precinct in its coefficients."""
+        """Corrupt the packets of one resolution; ``side`` is the side of a precinct in coefficients."""
         rows, columns = details[0].shape[0] // side, details[0].shape[1] // side
         chance = self.random_generator.random((rows, 1, columns, 1, 3), dtype=np.float32)
-        # The likelier errors are, the more packets have one, and the earlier in a packet comes the first: three octaves
-        # of severity on, all its planes are lost. (If they were lost at once, PSNR would fall in leaps.)
+        # With higher severity, more packets have errors, and the first error in a packet comes earlier; all its planes
+        # are lost within three octaves of severity. (If they were lost at once, PSNR would decrease in steps.)
         lost = self.PLANES * np.clip(np.log2(self.severity / np.maximum(chance, 1e-9)) / 3, 0, 1)
         hl, lh, hh = (
             self._garble(band.reshape(rows, side, columns, side, 3), lost).reshape(band.shape) for band in details
@@ -123,7 +123,7 @@ class Jpeg2000Errors(Degradation):
         return hl, lh, hh
 
     def _garble(self, packets: Plane, lost: Plane) -> Plane:
-        """Keep the bits above the lowest ``lost`` planes and replace the others."""
+        """Keep the bits above the lowest ``lost`` planes and replace the rest with noise."""
         noise = self.white_noise(*packets.shape)
         step = np.abs(packets).max(axis=(1, 3), keepdims=True) * 2 ** (lost - self.PLANES)
         kept = np.trunc(packets / np.maximum(step, 1e-6)) * step
