@@ -1,4 +1,4 @@
-"""Callbacks: what a run leaves behind."""
+"""Callbacks: reports, plots, checks and resume points of a run."""
 
 from lml_iqa.callbacks.collapse import CollapseMonitor
 from lml_iqa.callbacks.quality_map import QualityMaps

@@ -1,4 +1,4 @@
-"""Stops a training that diverged."""
+"""Detection of runs that diverged."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class DivergedError(LMLError, RuntimeError):
 
 
 class FiniteLoss(Callback):
-    """Ends a run whose loss is NaN or infinite, before each validation and at the end of each epoch.
+    """Stop a run whose loss is NaN or infinite, before each validation and at the end of each epoch.
 
-    So neither is such an epoch's checkpoint written, nor an earlier one tested as if the run had not diverged.
+    No checkpoint of the diverged epoch is written, and no earlier checkpoint is tested as if the run had succeeded.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the last step's loss, on every process.
+        """Check the loss of the last step on every process.
 
         Raises:
-            DivergedError: It is not finite, on any process.
+            DivergedError: The loss is not finite on at least one process.
         """
         loss = trainer.callback_metrics.get("train/loss_step")
         if loss is None or trainer.sanity_checking:
@@ -33,5 +33,5 @@ class FiniteLoss(Callback):
             )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same for a run that does not validate; called before checkpoints are saved."""
+        """Check runs that do not validate; called before checkpoints are saved."""
         self.on_validation_start(trainer, pl_module)

@@ -1,4 +1,4 @@
-"""The pictures of a run."""
+"""Plots of a run: predictions against ratings, example images and loss curves."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def draw_report(
         scored: Scores by row of the table, all on one scale.
         metrics: Metrics of the test, shown in the title.
         crop_size: Side of the crops in pixels.
-        photographs: How many images to show, spread over the predicted scores.
+        photographs: Number of images to show, spread over the range of predicted scores.
     """
     rows = np.array(list(scored))
     predicted = np.array([image.score for image in scored.values()])
@@ -98,12 +98,12 @@ def _draw_crops(axes: Axes, table: ImageTable, row: int, image: ScoredImage, cro
 
 
 def draw_losses(path: Path, curves: Mapping[str, NDArray[np.float32]], points: int = 40) -> None:
-    """Draw each loss term over the run, each on its own axes: their sizes differ by orders of magnitude.
+    """Draw each loss term over the run, on separate axes because the magnitudes differ widely.
 
     Args:
         path: PNG to write.
-        curves: Value at each training step by term, before the term's weight.
-        points: Number of points a curve; each is the mean of as many steps.
+        curves: Unweighted value at each training step, by term.
+        points: Maximum number of points per curve; each is the mean of consecutive steps.
     """
     figure = Figure(figsize=(3.2 * len(curves), 2.8), layout="constrained")
     for axes, (term, values) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):

@@ -1,4 +1,4 @@
-"""Where a photograph is good and where it is bad: maps of its crops' scores."""
+"""Maps of local quality and saliency from the scores of an image's crops."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from lml_iqa.utils.run_dir import run_folder
 
 
 class QualityMaps(Callback):
-    """Draws, for every image tested or predicted, the photograph, its quality map and its saliency map.
+    """Draw each tested or predicted image beside its quality map and its saliency map.
 
-    They go to ``maps/`` in the run's folder, under the images' own names, as the images are scored. Each pixel of a map
-    is the mean over the crops that cover it, so more crops make finer maps: ``--data.eval_crops 60``::
+    The maps are saved in ``maps/`` in the run's folder, under the file names of the images. Each pixel of a map is the
+    mean over the crops that cover it, so more crops make finer maps::
 
         lml-iqa predict ... --trainer.callbacks+=lml_iqa.QualityMaps --data.eval_crops 60
     """
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Agree with the other processes on the folder."""
+        """Broadcast the output folder to all processes."""
         self._folder = trainer.strategy.broadcast(run_folder(trainer)) / "maps"
 
     on_predict_start = on_test_start
@@ -38,10 +38,10 @@ class QualityMaps(Callback):
     def on_test_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args: Any, **kwargs: Any
     ) -> None:
-        """Draw the batch's images; every process draws those that it scored."""
+        """Draw the images of a batch; each process draws the images that it scored."""
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, IQADataModule) or not isinstance(pl_module, LMLTask):
-            raise TypeError("QualityMaps needs an LMLTask and a data module of lml_iqa; leave it out otherwise")
+            raise TypeError("QualityMaps: needs an LMLTask and a data module of lml_iqa; remove the callback")
         if getattr(trainer, "fast_dev_run", False):
             return
         scale = ScoreScale(**outputs["scale"])
@@ -66,10 +66,10 @@ class QualityMaps(Callback):
 def map_crops(
     values: NDArray[np.float32], positions: NDArray[np.int64], crop_size: int, height: int, width: int
 ) -> NDArray[np.float32]:
-    """Spread crops' values over the pixels they cover.
+    """Average crop values over the pixels that the crops cover.
 
     Args:
-        values: (K,) one value a crop.
+        values: (K,) one value per crop.
         positions: (K, 2) top-left corners (y, x).
         crop_size: Side of the crops in pixels.
         height: Height of the image.
@@ -100,7 +100,7 @@ def draw_maps(
     """Draw an image, its quality map and its saliency map side by side.
 
     Args:
-        path: PNG to write; its folder is made.
+        path: PNG to write; its folder is created.
         image: (H, W, 3) uint8 image that the crops were cut from.
         crop_scores: (K,) scores of the crops, in native units.
         saliency: (K,) saliency of the crops; the most salient one is framed.
@@ -108,15 +108,15 @@ def draw_maps(
         crop_size: Side of the crops in pixels.
         name: File name of the image.
         score: Score of the image, in native units.
-        scale: Scale of the scores; green is good in either direction.
+        scale: Scale of the scores; green means good quality in either direction.
     """
     figure = Figure(figsize=(13.5, 4.5), layout="constrained")
-    photograph, quality, salience = figure.subplots(1, 3)
-    photograph.imshow(image)
+    original, quality, salience = figure.subplots(1, 3)
+    original.imshow(image)
     y, x = positions[saliency.argmax()]
     frame = Rectangle((x, y), crop_size - 1, crop_size - 1, fill=False, edgecolor="yellow", linewidth=2)
-    photograph.add_patch(frame)
-    set_file_title(photograph, name, f"{score:.3g} on {scale}")
+    original.add_patch(frame)
+    set_file_title(original, name, f"{score:.3g} on {scale}")
     colors = "RdYlGn" if scale.higher_is_better else "RdYlGn_r"
     for axes, values, cmap, name in (
         (quality, crop_scores, colors, f"quality ({scale.name} of the crops)"),
@@ -126,6 +126,6 @@ def draw_maps(
         overlay = axes.imshow(map_crops(values, positions, crop_size, *image.shape[:2]), cmap=cmap, alpha=0.6)
         figure.colorbar(overlay, ax=axes, shrink=0.8)
         axes.set_title(name)
-    for axes in (photograph, quality, salience):
+    for axes in (original, quality, salience):
         axes.set_axis_off()
     save_figure(figure, path, dpi=80)

@@ -1,4 +1,4 @@
-"""What training, a test and a prediction leave behind: figures, predictions, and a picture worth looking at."""
+"""Results written after training, a test or a prediction: metrics, predictions and plots."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from lml_iqa.utils.run_dir import run_folder, writes_files
 
 
 class Report(Callback):
-    """Writes what a person wants to see into the run's folder.
+    """Write the results of a run to its folder.
 
-    - while training: ``split.json``, and at its end ``losses.png``, each loss term over the run;
-    - after a test: ``metrics.json``, ``predictions.csv`` and ``report.png`` (predicted against human scores, and
-      photographs with their salient crop marked);
-    - after a prediction: ``predictions.csv``.
+    - ``fit``: ``split.json`` at the start, and at the end ``losses.png``, each loss term over the run;
+    - ``test``: ``metrics.json``, ``predictions.csv`` and ``report.png`` (predicted scores against ratings, and images
+      with the salient crop marked);
+    - ``predict``: ``predictions.csv``.
 
     Args:
-        photographs: How many photographs ``report.png`` shows, spread over the predicted scores.
+        photographs: Number of images in ``report.png``, spread over the range of predicted scores.
     """
 
     def __init__(self, photographs: int = 3) -> None:
@@ -40,15 +40,15 @@ class Report(Callback):
         self._losses: dict[str, list[Tensor]] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The curves so far, so that a resumed run draws them whole."""
+        """Return the loss curves so far, so that a resumed run draws complete curves."""
         return {"losses": self._curves()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the curves of the run that is resumed."""
+        """Restore the loss curves of the resumed run."""
         self._losses = {term: list(values) for term, values in state_dict["losses"].items()}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the split: a score is worth what its split is worth."""
+        """Save the split."""
         if writes_files(trainer):
             data = _data_module(trainer)
             folder = run_folder(trainer)
@@ -58,19 +58,19 @@ class Report(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the batch's losses, where they are: reading them now would make a GPU wait."""
+        """Collect the batch's losses on their device: reading them here would synchronize the GPU."""
         for name, value in trainer.callback_metrics.items():
             if name.startswith("train/") and name.endswith("_step"):
                 self._losses.setdefault(name[len("train/") : -len("_step")], []).append(value.detach())
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the losses."""
+        """Draw the loss curves."""
         if writes_files(trainer) and self._losses:
             curves = {term: values.numpy() for term, values in self._curves().items()}
             draw_losses(run_folder(trainer) / "losses.png", curves)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start with nothing."""
+        """Clear the collected scores."""
         self._scored = {}
 
     on_predict_start = on_test_start
@@ -78,7 +78,7 @@ class Report(Callback):
     def on_test_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args: Any, **kwargs: Any
     ) -> None:
-        """Keep the scores of a batch."""
+        """Collect the scores of a batch."""
         scale = ScoreScale(**outputs["scale"])
         columns = [outputs[key].cpu().numpy() for key in ("image_id", "score", "spread", "saliency", "positions")]
         for row, *values in zip(*columns, strict=True):
@@ -87,12 +87,12 @@ class Report(Callback):
     on_predict_batch_end = on_test_batch_end
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write figures, predictions and picture; say where they lie."""
+        """Write metrics, predictions and the report, and print their paths."""
         scored = self._gather()
         if not writes_files(trainer):
             return
         if not isinstance(pl_module, LMLTask):
-            raise TypeError(f"Report describes an LMLTask, not {type(pl_module).__name__}")
+            raise TypeError(f"Report: needs an LMLTask, not {type(pl_module).__name__}; remove the callback")
         data = _data_module(trainer)
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ class Report(Callback):
         # The checkpoint of a resumed run is removed once the run is complete.
         checkpoint = str(trainer.ckpt_path) if trainer.ckpt_path and Path(trainer.ckpt_path).exists() else ""
         tested_on, count = data.provenance(), _count(scored, len(data.split.test))
-        if len(scored) < len(data.split.test):  # tables mark it as they mark other numbers that are not comparable
+        if len(scored) < len(data.split.test):  # tables then mark the result as not comparable
             tested_on["legacy"] = [*tested_on["legacy"], f"only {count} test images (trainer.limit_test_batches)"]
         facts = {
             # JSON has no NaN.
@@ -114,7 +114,7 @@ class Report(Callback):
         }
         _write_predictions(folder / "predictions.csv", data, scored)
         draw_report(folder / "report.png", data.table, scored, metrics, data.crop_size, self.photographs)
-        # The last one: where this file is, the others are complete.
+        # Written last: if this file exists, the others are complete.
         write_text(folder / "metrics.json", json.dumps(facts, indent=1, allow_nan=False) + "\n")
         print(f"\n{printable(data.table.name)}, {count} test images; {scale}")
         for name, value in metrics.items():
@@ -123,7 +123,7 @@ class Report(Callback):
         print(f"report       {printable(folder / 'report.png')}\nscores       {printable(folder / 'predictions.csv')}")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the predictions; say where they lie."""
+        """Write the predictions and print their path."""
         scored = self._gather()
         if writes_files(trainer):
             path = run_folder(trainer) / "predictions.csv"
@@ -132,11 +132,11 @@ class Report(Callback):
             print(f"\nscores of {count} images ({next(iter(scored.values())).scale})  {printable(path)}")
 
     def _curves(self) -> dict[str, Tensor]:
-        """Each term's values on the CPU: after a resume the old ones lie there, the new ones on the device."""
+        """Stack each term's values on the CPU; restored ones are there already, new ones are on the device."""
         return {term: torch.stack([value.cpu() for value in values]) for term, values in self._losses.items()}
 
     def _gather(self) -> dict[int, ScoredImage]:
-        """All processes' images by row, sorted."""
+        """Collect the images of all processes, sorted by row."""
         scored = self._scored
         if distributed.is_available() and distributed.is_initialized():
             shares: list[Any] = [None] * distributed.get_world_size()
@@ -152,15 +152,15 @@ def _count(scored: Mapping[int, ScoredImage], whole: int) -> str:
 def _data_module(trainer: Trainer) -> IQADataModule:
     data = getattr(trainer, "datamodule", None)
     if not isinstance(data, IQADataModule):
-        raise TypeError("Report needs a data module of lml_iqa; leave it out of the callbacks otherwise")
+        raise TypeError("Report: needs a data module of lml_iqa; remove the callback")
     return data
 
 
 def _write_predictions(path: Path, data: IQADataModule, scored: Mapping[int, ScoredImage]) -> None:
     """Write one row per image.
 
-    File, score, spread between crops, rating (on the scale of the scores), top-left corner of the salient crop, scale
-    of the scores, and the reference image, distortion type and level where the dataset has them.
+    Columns: file, score, spread between crops, rating (on the scale of the scores), top-left corner of the salient
+    crop, scale of the scores, and the reference image, distortion type and level if the data set has them.
     """
     table = data.table
     ratings = ratings_on(next(iter(scored.values())).scale, table)

@@ -1,4 +1,4 @@
-"""A point from which a training that ends early goes on."""
+"""Resume points for interrupted runs."""
 
 from __future__ import annotations
 
@@ -13,91 +13,94 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from lml_iqa.utils.run_dir import run_folder
 
-# Exit status by signal: EX_TEMPFAIL of sysexits.h (the same command, run again, goes on), and what shells give SIGTERM.
+# Exit status by signal: EX_TEMPFAIL of sysexits.h (run the command again to resume), and the shell's for SIGTERM.
 LEFT = {"SIGUSR1": 75, "SIGTERM": 143}
 
 
 class ResumePoint(Callback):
-    """Saves a point from which a run goes on, now and then and when it is asked to leave.
+    """Save a resume point at regular intervals, and when the run receives SIGUSR1 or SIGTERM.
 
-    The point is ``checkpoints/interrupted.ckpt`` in the run's folder, written before a batch by all processes together;
-    ``--ckpt_path`` of it goes on within the epoch, to the same weights. A run that reaches its end removes it.
+    The resume point is ``checkpoints/interrupted.ckpt`` in the run's folder, written between two batches by all
+    processes together. ``--ckpt_path`` resumes from it within the epoch and reaches the same weights as a run without
+    interruption. A run that completes removes it.
 
-    SIGUSR1 and SIGTERM, which clusters send before they kill, make a run save one before its next batch and exit with
-    the status that :data:`LEFT` gives; one process that gets the signal takes all others along. A test is left before
-    its next batch, with nothing to save.
+    Clusters send SIGUSR1 or SIGTERM before they kill a job. The run then saves a resume point before its next batch and
+    exits with the status in :data:`LEFT`; a signal to one process stops all of them. A test exits before its next batch
+    and saves nothing.
 
-    Lightning's own requeueing saves inside the signal's handler: wherever in a step each process happens to be. That is
-    a state which no unbroken run passes through, and it may wait for ever for a process that is elsewhere. Nor do its
-    checkpoints of every n-th step serve where a run is resumed more than once: after one of the last batch of an epoch
-    it counts the epochs wrongly.
+    Lightning's requeueing saves inside the signal handler, wherever in a step each process happens to be. An
+    uninterrupted run never passes through such a state, and the save may wait forever for a process that is elsewhere.
+    Lightning's checkpoints of every n-th step fail if a run is resumed more than once: after a checkpoint of the last
+    batch of an epoch, the epochs are miscounted.
 
     Args:
-        every_minutes: Time between points.
+        every_minutes: Minutes between resume points.
     """
 
     def __init__(self, every_minutes: float = 10.0) -> None:
         if every_minutes < 0:
-            raise ValueError(f"every_minutes must not be negative: {every_minutes}")
+            raise ValueError(f"every_minutes: {every_minutes} is negative; give at least 0")
         self.every_minutes = every_minutes
-        self._saved = 0.0  # when, on the clock of this process
-        self._asked: str | None = None
-        self._before: dict[str, Any] = {}
+        self._saved = 0.0  # monotonic time of the last resume point
+        self._signal: str | None = None
+        self._previous_handlers: dict[str, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with nothing asked."""
-        self._asked, self._saved = None, time.monotonic()
+        """Reset the timer and the received signal."""
+        self._signal, self._saved = None, time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen, in the place of Lightning, which did so when the run began."""
-        if threading.current_thread() is threading.main_thread():  # Python hears signals nowhere else
-            listened = [name for name in LEFT if hasattr(signal, name)]  # Windows has no SIGUSR1
-            self._before = {name: signal.signal(getattr(signal, name), self._ask) for name in listened}
+        """Install the signal handlers in place of Lightning's, which it installed when the run began."""
+        if threading.current_thread() is threading.main_thread():  # Python handles signals only there
+            handled = [name for name in LEFT if hasattr(signal, name)]  # Windows has no SIGUSR1
+            self._previous_handlers = {name: signal.signal(getattr(signal, name), self._on_signal) for name in handled}
 
     on_test_start = on_train_start
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Listen no more."""
-        for name, handler in self._before.items():
+        """Restore the previous signal handlers."""
+        for name, handler in self._previous_handlers.items():
             signal.signal(getattr(signal, name), handler)
-        self._before = {}
+        self._previous_handlers = {}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Save where it is time to, and leave where any process was asked to.
+        """Save if a resume point is due, and exit if any process has received a signal.
 
-        Between two batches validation and checkpoints of the last one are done, and the next one has changed nothing;
-        between two steps no accumulated gradients are lost.
+        Between two batches, validation and checkpoints of the previous batch are done, and the next batch has changed
+        nothing; between two optimizer steps, no accumulated gradients are lost.
 
         Raises:
-            SystemExit: It was asked to leave.
+            SystemExit: A process has received a signal.
         """
         if batch_idx % trainer.accumulate_grad_batches or getattr(trainer, "fast_dev_run", False):
             return
         any_process = partial(trainer.strategy.reduce_boolean_decision, all=False)
         due = time.monotonic() - self._saved >= 60 * self.every_minutes
-        if not any_process(due or self._asked is not None):
+        if not any_process(due or self._signal is not None):
             return
-        leave = any_process(self._asked is not None)
+        leave = any_process(self._signal is not None)
         path = trainer.strategy.broadcast(run_folder(trainer) / "checkpoints" / "interrupted.ckpt")
         trainer.save_checkpoint(path)
         self._saved = time.monotonic()
         if leave:
-            rank_zero_info(f"stopped by a signal after step {trainer.global_step}; go on with --ckpt_path {path}")
-            raise SystemExit(LEFT[self._asked or "SIGUSR1"])
+            rank_zero_info(f"stopped by a signal after step {trainer.global_step}; resume with --ckpt_path {path}")
+            raise SystemExit(LEFT[self._signal or "SIGUSR1"])
 
     def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Leave, if this process was asked to: processes have different numbers of batches here, and cannot agree.
+        """Exit if this process has received a signal.
+
+        The processes do not synchronize here, as their numbers of test batches may differ.
 
         Raises:
-            SystemExit: It was asked to.
+            SystemExit: This process has received a signal.
         """
-        if self._asked is not None:
-            rank_zero_info("stopped by a signal in the test")
-            raise SystemExit(LEFT[self._asked])
+        if self._signal is not None:
+            rank_zero_info("stopped by a signal during the test")
+            raise SystemExit(LEFT[self._signal])
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what an earlier part of this run has left: the run is complete."""
+        """Remove the resume point of the completed run."""
         trainer.strategy.remove_checkpoint(run_folder(trainer) / "checkpoints" / "interrupted.ckpt")
 
-    def _ask(self, number: int, frame: Any) -> None:
-        self._asked = signal.Signals(number).name
+    def _on_signal(self, number: int, frame: Any) -> None:
+        self._signal = signal.Signals(number).name

@@ -1,4 +1,4 @@
-"""What a run was made with: code, packages, machine, data, options."""
+"""Provenance of a run: code, packages, machine, data and options."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _FILE = "environment.json"
 
 
 class Provenance(Callback):
-    """Writes ``environment.json`` beside the checkpoints, and tells every logger, when training starts.
+    """Write ``environment.json`` to the run's folder, and log it to every logger, when training starts.
 
-    Loggers get it as the hyper-parameter ``environment``, and the command line's resolved options as ``config``. A test
-    in a folder of its own leaves the file too.
+    Loggers receive it as the hyper-parameter ``environment``, and the resolved options of the command line as
+    ``config``. A test writes the file if its folder has none.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and log; on rank zero."""
+        """Write and log the environment, on rank zero."""
         if not writes_files(trainer):
             return
         facts = environment(trainer)
@@ -51,23 +51,23 @@ class Provenance(Callback):
             logger.log_hyperparams({"environment": facts, **_options(trainer)})
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write, where no training did; on rank zero."""
+        """Write the environment unless training has done so, on rank zero."""
         if writes_files(trainer) and not (run_folder(trainer) / _FILE).exists():
             _write(trainer, environment(trainer))
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:
-    """Facts that a run's result may depend on, as JSON has them.
+    """Collect the facts that the results of a run may depend on, as JSON-compatible values.
 
     Returns:
         Command line, seed, data with the hashes of its labels and its split (:meth:`IQADataModule.provenance`), number
         of processes, revisions of this package's source and of the working folder, versions of packages and Python,
-        operating system, CUDA, and GPUs. None where there is no such thing.
+        operating system, CUDA and GPUs. Entries that do not apply are None.
     """
     data = getattr(trainer, "datamodule", None)
     seed = os.environ.get("PL_GLOBAL_SEED")
     return {
-        # Bytes of file names that are not UTF-8 become escapes: not every reader of JSON takes lone surrogates.
+        # Bytes that are not UTF-8 become escapes, as some JSON readers reject lone surrogates.
         "command": shlex.join(sys.argv).encode("utf-8", "backslashreplace").decode(),
         "seed": None if seed is None else int(seed),
         "data": data.provenance() if isinstance(data, IQADataModule) else None,
@@ -82,10 +82,10 @@ def environment(trainer: Trainer) -> dict[str, Any]:
 
 
 def revision(folder: Path) -> dict[str, Any] | None:
-    """Git revision of a folder, and whether tracked files were changed since.
+    """Git revision of a folder, and whether tracked files have changed since.
 
     Returns:
-        None where git is absent, or tracks no file of the folder (an installed package inside somebody's work tree).
+        None without git, or if it tracks no file of the folder (a package installed inside another work tree).
     """
     try:
         if not _git(folder, "ls-files", "."):
@@ -105,7 +105,7 @@ def _write(trainer: Trainer, facts: dict[str, Any]) -> None:
 def _git(folder: Path, *arguments: str) -> str:
     run = subprocess.run(
         ["git", "-C", str(folder), *arguments],
-        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # runs that start together must not wait for each other
+        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # concurrent runs must not wait for each other
         capture_output=True,
         encoding="utf-8",
         errors="replace",
@@ -123,7 +123,7 @@ def _version(name: str) -> str | None:
 
 
 def _options(trainer: Trainer) -> dict[str, Any]:
-    """The resolved options where the run comes from the command line."""
+    """Resolved options, if the run was started from the command line."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, SaveConfigCallback):
             return {"config": json.loads(callback.parser.dump(callback.config, format="json", skip_unset=False))}

@@ -1,4 +1,4 @@
-"""The figure that papers should not print."""
+"""Test metrics of every epoch, to compare with results selected on the test set."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from lml_iqa.utils.run_dir import run_folder, writes_files
 
 
 class TestEveryEpoch(Callback):
-    """Tests after every epoch and writes ``test_every_epoch.csv``.
+    """Test after every epoch and write ``test_every_epoch.csv``.
 
-    Many papers report the best epoch *on the test part*. This tells by how much that flatters; nothing is chosen by it.
+    Many papers report the best epoch *on the test set*. This callback measures the difference; nothing is selected by
+    it.
     """
 
-    __test__ = False  # not a test case, whatever pytest thinks of its name
+    __test__ = False  # keeps pytest from collecting the class
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score the test part with the network of this epoch."""
+        """Score the test set with the network of this epoch."""
         data = getattr(trainer, "datamodule", None)
         if trainer.sanity_checking or not isinstance(data, IQADataModule) or not isinstance(pl_module, LMLTask):
             return
@@ -33,7 +34,7 @@ class TestEveryEpoch(Callback):
                 batch = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
                 score, _ = image_score(pl_module(batch["crops"]), pl_module.hparams["aggregate"])
                 metrics.update(score, batch["mos"], batch["image_id"])
-        figures = metrics.compute()
+        values = metrics.compute()
         if writes_files(trainer):
             path = run_folder(trainer) / "test_every_epoch.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,4 +43,4 @@ class TestEveryEpoch(Callback):
                 writer = csv.writer(file)
                 if new:
                     writer.writerow(["epoch", "srcc", "plcc"])
-                writer.writerow([trainer.current_epoch, float(figures["srcc"]), float(figures["plcc"])])
+                writer.writerow([trainer.current_epoch, float(values["srcc"]), float(values["plcc"])])

@@ -43,5 +43,5 @@ def test_the_embedding_is_that_of_the_salient_crop():
 
 
 def test_it_says_what_it_needs():
-    with pytest.raises(TypeError, match="CollapseMonitor watches an LMLTask"):
+    with pytest.raises(TypeError, match="CollapseMonitor: needs an LMLTask"):
         CollapseMonitor().on_validation_batch_end(None, LightningModule(), {})

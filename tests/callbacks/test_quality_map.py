@@ -42,5 +42,5 @@ def test_a_prediction_leaves_a_map_of_every_image_under_its_own_name(tmp_path):
 
 def test_it_says_what_it_needs(tmp_path):
     task = LMLTask(backbone="test_vit", pretrained=False, decoder_heads=4)
-    with pytest.raises(TypeError, match="QualityMaps needs an LMLTask and a data module"):
+    with pytest.raises(TypeError, match="QualityMaps: needs an LMLTask and a data module"):
         QualityMaps().on_predict_batch_end(Trainer(accelerator="cpu", logger=False), task, {})
