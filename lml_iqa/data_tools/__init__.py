@@ -1,4 +1,4 @@
-"""What a folder of images and labels is, what is wrong with it, and what to do: ``lml-iqa data``."""
+"""Tools that identify, validate and prepare data sets on disk: ``lml-iqa data``."""
 
 from lml_iqa.data_tools.findings import Finding
 from lml_iqa.data_tools.recognize import recognize

@@ -1,4 +1,4 @@
-"""Checks of a data set's image files: readable, and each there once."""
+"""Checks of a data set's image files: unreadable files and duplicates."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lml_iqa.images import read_image, read_size
 
 
 def check_images(root: Path, present: Sequence[str], facts: dict[str, Any], *, decode: bool) -> Iterator[Finding]:
-    """Look for images that cannot be read, and for files that are the same byte for byte.
+    """Find images that cannot be read, and files that are byte-for-byte copies.
 
     Args:
         root: The data set's folder.
-        present: Images below it.
-        facts: Gets ``sizes``, the smallest, median and largest image.
-        decode: Whether to decode every image, or to read its header only.
+        present: Paths of the images, relative to ``root``.
+        facts: Updated with ``sizes``: the smallest, median and largest image.
+        decode: Whether to decode every image; otherwise only the headers are read.
     """
 
     def measure(path: str) -> tuple[int, int] | DatasetError:
@@ -34,7 +34,7 @@ def check_images(root: Path, present: Sequence[str], facts: dict[str, Any], *, d
         except DatasetError as error:
             return error
 
-    # Pillow and hashing let go of the interpreter while they work.
+    # Pillow and hashlib release the GIL.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         measured = list(_progress(pool.map(measure, present), "reading images", len(present)))
         broken = [(p, e) for p, e in zip(present, measured, strict=True) if isinstance(e, DatasetError)]
@@ -60,13 +60,13 @@ def check_images(root: Path, present: Sequence[str], facts: dict[str, Any], *, d
             "copy or download them again, or remove their rows",
             tuple(path for path, _ in broken),
         )
-    twins = sorted(paths for paths in same.values() if len(paths) > 1)
-    if twins:
+    copies = sorted(paths for paths in same.values() if len(paths) > 1)
+    if copies:
         yield Finding(
             "warning",
-            f"{len(twins)} pictures are there under several names, byte for byte the same",
-            "keep one of each: on both sides of a split they leak",
-            tuple(" = ".join(paths) for paths in twins),
+            f"{len(copies)} images have byte-for-byte copies under other names",
+            "keep one of each: copies leak between training and test set",
+            tuple(" = ".join(paths) for paths in copies),
         )
 
 

@@ -29,11 +29,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Args:
-        arguments: What follows ``lml-iqa data``.
+        arguments: Arguments after ``lml-iqa data``.
 
     Returns:
-        Exit status: 0 the set is usable (or the file was written), 1 it has problems, 2 the request makes no sense
-        (no such folder, none of the sets known here).
+        Exit status: 0 if the data set is usable (or the file was written), 1 if it has problems, 2 if the request is
+        invalid (no such folder, or an unknown data set).
     """
     given = _parser().parse_args(arguments)
     try:
@@ -45,13 +45,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """A diagnosis as plain data.
+    """Convert a diagnosis to plain data.
 
     Returns:
-        ``dataset``, ``root``, ``usable``, ``facts`` (as far as they could be told: ``folder``, ``label_file``,
-        ``rows``, ``published_rows``, ``note``, ``references``, ``types``, ``levels``, ``parts``, ``scores``,
-        ``images_in``, ``images_found``, ``sizes``) and ``findings``, each of ``severity``, ``what``, ``cure``,
-        ``files``.
+        ``dataset``, ``root``, ``usable``, ``facts`` (those that could be determined: ``folder``,
+        ``label_file``, ``rows``, ``published_rows``, ``note``, ``references``, ``types``, ``levels``, ``parts``,
+        ``scores``, ``images_in``, ``images_found``, ``sizes``) and ``findings``, each of ``severity``, ``what``,
+        ``cure``, ``files``.
     """
     return {
         "dataset": diagnosis.dataset.name,
@@ -63,7 +63,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """A diagnosis for a person: what was found, problems first, and what to do next."""
+    """Format a diagnosis for the terminal: facts, findings (problems first) and the next command."""
     lines = [f"{diagnosis.dataset.name} in {diagnosis.facts.get('folder', diagnosis.root)}"]
     for name, value in diagnosis.facts.items():
         if value and name != "folder":
@@ -74,10 +74,10 @@ def as_text(diagnosis: Diagnosis) -> str:
         if finding.cure:
             lines.append(f"  -> {finding.cure}")
     count = len(diagnosis.problems)
-    verdict = f"{count} problem{'s' if count > 1 else ''}: not usable as it is"
+    verdict = f"{count} problem{'s' if count > 1 else ''}: not usable as is"
     if not count:
         config = f"configs/{diagnosis.dataset.__name__.lower()}.yaml"
-        verdict = f"usable as it is: lml-iqa fit --config {config} --data.root {shlex.quote(str(diagnosis.root))}"
+        verdict = f"usable as is: lml-iqa fit --config {config} --data.root {shlex.quote(str(diagnosis.root))}"
     return "\n".join([*lines, "", verdict])
 
 
@@ -135,18 +135,18 @@ def _module(given: argparse.Namespace, **options: Any) -> BenchmarkDataModule:
 
 
 def _benchmark(name: str) -> type[IQADataset]:
-    """The set of a name, whatever its case and hyphens."""
+    """Find a data set by name, ignoring case and hyphens."""
     for dataset in BENCHMARKS:
         if re.sub(r"\W", "", name).casefold() in {dataset.__name__.casefold(), dataset.name.casefold()}:
             return dataset
-    raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(dataset.name for dataset in BENCHMARKS)}")
+    raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(dataset.name for dataset in BENCHMARKS)}")
 
 
 def _output(text: str) -> Path:
-    """A file that can be written: asked before the work, not after it."""
+    """Parse an output path; fail before the work starts if it cannot be written."""
     path = Path(text).expanduser()
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{path} cannot be written; give a file in a folder that may be written to")
+        raise argparse.ArgumentTypeError(f"{path}: cannot be written; give a file in a writable folder")
     return path
 
 
@@ -162,30 +162,32 @@ def _at_least(low: int) -> Callable[[str], int]:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("root", type=Path, metavar="DIR", help="folder of the data set, or one above it")
-    common.add_argument("--set", type=_benchmark, metavar="NAME", help="which set it is; default: told from the folder")
+    common.add_argument("--set", type=_benchmark, metavar="NAME", help="name of the data set; default: detected")
 
-    parser = argparse.ArgumentParser(prog="lml-iqa data", description="Look at a data set before training on it.")
+    parser = argparse.ArgumentParser(prog="lml-iqa data", description="Inspect and prepare a data set before training.")
     commands = parser.add_subparsers(required=True)
 
     command = commands.add_parser(
         "check",
         parents=[common],
-        help="which set a folder is, and what is wrong with it",
-        description="Say which set a folder is, and what is wrong with it. Exit status: 0 usable, 1 problems found, "
-        "2 no such folder or none of the sets known.",
+        help="identify and validate the data set in a folder",
+        description="Identify and validate the data set in a folder. Exit status: 0 usable, 1 problems found, 2 no "
+        "such folder or unknown data set.",
     )
-    command.add_argument("--headers_only", action="store_true", help="read images' headers, do not decode them: faster")
-    command.add_argument("--json", action="store_true", help="print one JSON object with all files concerned")
+    command.add_argument("--headers_only", action="store_true", help="read only the image headers: faster")
+    command.add_argument("--json", action="store_true", help="print one JSON object that lists all affected files")
     command.set_defaults(command=_check)
 
     command = commands.add_parser(
-        "show", parents=[common], help="a picture: images from worst to best, score histogram"
+        "show", parents=[common], help="draw a contact sheet from worst to best and a histogram of the scores"
     )
     command.add_argument("--output", type=_output, default="sheet.png", help="default: %(default)s")
     command.add_argument("--images", type=_at_least(1), default=24, help="default: %(default)s")
     command.set_defaults(command=_show)
 
-    command = commands.add_parser("split", parents=[common], help="write a split, for --data.split, without training")
+    command = commands.add_parser(
+        "split", parents=[common], help="write a split file for --data.split, without training"
+    )
     command.add_argument("--output", type=_output, default="split.json", help="default: %(default)s")
     command.add_argument("--split", default="auto", choices=["auto", "reference", "random", "official"])
     command.add_argument("--split_seed", type=_at_least(0), default=0, help="default: %(default)s")
@@ -196,17 +198,17 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "shard",
         parents=[common],
-        help="pack labels and images into a few large files, for --data ShardsDataModule",
-        description="Pack a set's labels and images into a few large files, for --data ShardsDataModule: "
-        "one of the sets known, or with --labels people's own ratings.",
+        help="pack labels and images into a few large files for --data ShardsDataModule",
+        description="Pack the labels and images of a known data set, or of your own ratings with --labels, into a few "
+        "large files for --data ShardsDataModule.",
     )
-    command.add_argument("--output", type=Path, required=True, metavar="SHARDS", help="folder, new or empty")
+    command.add_argument("--output", type=Path, required=True, metavar="SHARDS", help="new or empty folder")
     own = command.add_argument_group("own ratings", "as in TableDataModule")
-    own.add_argument("--labels", type=Path, metavar="CSV", help="one rated image a row")
+    own.add_argument("--labels", type=Path, metavar="CSV", help="one rated image per row")
     for name, default in _COLUMNS.items():
         own.add_argument(f"--{name}", default=default, metavar="COLUMN", help="default: %(default)s")
-    own.add_argument("--low", type=float, help="lowest score of the scale; default: the lowest in the file")
-    own.add_argument("--high", type=float, help="highest score of the scale; default: the highest in the file")
+    own.add_argument("--low", type=float, help="lowest score of the scale; default: lowest in the file")
+    own.add_argument("--high", type=float, help="highest score of the scale; default: highest in the file")
     own.add_argument("--lower_is_better", action="store_true", help="for scores such as DMOS")
     command.set_defaults(command=_shard)
     return parser

@@ -1,4 +1,4 @@
-"""A data set at a glance: its images from worst to best, and how its scores are spread."""
+"""Contact sheet of a data set: images from worst to best, and a histogram of the scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lml_iqa.utils.figures import save_figure, set_file_title
 from lml_iqa.utils.files import printable
 
 _COLUMNS = 6
-_THUMBNAIL = 320  # pixels: larger images are thinned out before drawing
+_THUMBNAIL = 320  # pixels; larger images are subsampled before drawing
 
 
 def draw_sheet(path: Path, table: ImageTable, images: int = 24) -> None:
@@ -23,7 +23,7 @@ def draw_sheet(path: Path, table: ImageTable, images: int = 24) -> None:
     Args:
         path: PNG to write.
         table: The data set.
-        images: How many images to show, evenly spread over the range of scores from the worst to the best.
+        images: Number of images to show, evenly spaced over the range of scores.
 
     Raises:
         ImageReadError: An image cannot be read.
@@ -57,7 +57,7 @@ def draw_sheet(path: Path, table: ImageTable, images: int = 24) -> None:
 
 
 def _spread(quality: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Rows whose quality lies nearest to evenly spaced values from the worst to the best, each once."""
+    """Rows whose quality is nearest to evenly spaced values from worst to best, without repeats."""
     order = np.argsort(quality, kind="stable")
     wanted = np.linspace(quality[order[0]], quality[order[-1]], count)
     places = np.searchsorted(quality[order], wanted).clip(0, len(order) - 1)

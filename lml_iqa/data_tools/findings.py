@@ -1,4 +1,4 @@
-"""What a check of a data set found."""
+"""Findings of a data set check."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Severity = Literal["problem", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about a data set that its user should know.
+    """A fact about a data set that its user should know.
 
     Attributes:
-        severity: ``problem``: training would stop or mislead; ``warning``: it would not, but look; ``note``.
-        what: What was found.
-        cure: What to do about it.
-        files: The files or rows concerned, all of them.
+        severity: ``problem`` (training would fail or mislead), ``warning`` (worth checking) or ``note``.
+        what: Description of the finding.
+        cure: Recommended action.
+        files: All affected files or rows.
     """
 
     severity: Severity

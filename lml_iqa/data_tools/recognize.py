@@ -1,4 +1,4 @@
-"""Which published data set a folder holds."""
+"""Detection of the published data set in a folder."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from lml_iqa.datasets import BENCHMARKS, DatasetError, IQADataset
 from lml_iqa.datasets.layout.case_folder import CaseFolder, entries_of
 from lml_iqa.datasets.layout.files import contents
 
-_DEPTH = 2  # folders below the given one in which images are looked for, as for label files
+_DEPTH = 2  # levels of folders searched for images, as for label files
 
 
 def recognize(root: Path) -> type[IQADataset]:
-    """Which of the published sets a folder holds, itself or up to two folders below.
+    """Detect the published data set in a folder, or up to two levels below it.
 
-    Told by the label files; where there is none, by the set's best and worst images, else by the folders of images.
+    The label files identify the set. Without them, its best- and worst-rated images do, or else the names of its image
+    folders.
 
     Raises:
-        DatasetError: The folder is none of them, or could be several.
+        DatasetError: No known set matches, or several do.
     """
     found = [dataset for dataset in BENCHMARKS if dataset.homes(root)]
     if not found:
         found = _by_images(root)
     if not found:
-        labels = "; ".join(f"{dataset.name}: {dataset.labels_in[0]}" for dataset in BENCHMARKS)
+        labels = ", ".join(f"{dataset.name}: {dataset.labels_in[0]}" for dataset in BENCHMARKS)
         raise DatasetError(
-            f"{root} is none of the sets known here (found: {contents(root)}). Their label files are {labels}. "
-            "Give the folder that holds one of them; for ratings of your own see TableDataModule"
+            f"{root}: no known data set (found: {contents(root)}); give the folder that contains one of the label "
+            f"files {labels}, or use TableDataModule for your own ratings"
         )
     if len(found) > 1:
         raise DatasetError(
-            f"{root} could be {' or '.join(dataset.name for dataset in found)}; say which with --set, "
-            "or give the folder of one of them"
+            f"{root}: could be {' or '.join(dataset.name for dataset in found)}; select one with --set, or give the "
+            "folder of one of them"
         )
     return found[0]
 

@@ -1,4 +1,4 @@
-"""Recognizes a folder as one of the published sets and looks for everything that training would stumble over."""
+"""Validation of a published data set on disk."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from lml_iqa.datasets.labels import find_faults, listed_landmarks
 from lml_iqa.datasets.layout.files import find_root
 from lml_iqa.images.formats import image_endings
 
-_TOLERANCE = 0.01  # of the scale: how far a landmark's score may lie from the published one
+_TOLERANCE = 0.01  # share of the scale: allowed difference from the published score of a landmark
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What :func:`check` found.
+    """Result of :func:`check`.
 
     Attributes:
-        dataset: The set that the folder holds.
-        root: The folder that was given.
-        facts: What was counted and measured, by name; only what could be.
+        dataset: Data set in the folder.
+        root: Folder that was checked.
+        facts: Counts and measurements by name, as far as they could be determined.
         findings: Problems first, then warnings and notes.
     """
 
@@ -40,20 +40,20 @@ class Diagnosis:
 
     @property
     def problems(self) -> list[Finding]:
-        """The findings that training would stumble over."""
+        """Findings that would make training fail or mislead."""
         return [finding for finding in self.findings if finding.severity == "problem"]
 
 
 def check(root: str | Path, dataset: type[IQADataset] | None = None, *, decode: bool = True) -> Diagnosis:
-    """Examine a folder.
+    """Identify and validate the data set in a folder.
 
     Args:
         root: The data set's folder, or one above it.
-        dataset: The set that it should be; default: told from the folder.
+        dataset: Expected data set; default: detected from the folder.
         decode: Whether to decode every image; otherwise only the headers are read.
 
     Raises:
-        DatasetError: The folder does not exist, or it cannot be told which set it is.
+        DatasetError: The folder does not exist, or its data set cannot be determined.
     """
     folder = find_root(root, "data check")
     dataset = recognize(folder) if dataset is None else dataset
@@ -103,12 +103,12 @@ def _check_rows(benchmark: IQADataset, listing: Listing, facts: dict[str, Any]) 
     there = [benchmark.folder.find_file(name) for name in benchmark.labels_in]
     others = tuple(name for name in there if name is not None and benchmark.folder.root / name != benchmark.labels)
     if others and not listing.listed_in:
-        yield Finding("note", f"{benchmark.labels.name} is read; there are other label files too", "", others)
+        yield Finding("note", f"{benchmark.labels.name} is read; other label files are ignored", "", others)
     if rows < published:
         yield Finding(
             "warning",
-            f"{rows} rows of the {published} that {benchmark.name} has: a subset",
-            "nothing, if that is meant; figures are not comparable with those on the whole set",
+            f"{rows} of the {published} rows of {benchmark.name}: a subset",
+            "none, if this is intended; metrics are not comparable with those on the full set",
         )
 
 
@@ -130,9 +130,9 @@ def _check_scores(benchmark: IQADataset, listing: Listing, facts: dict[str, Any]
         if changed:
             yield Finding(
                 "warning",
-                f"{len(changed)} scores are not the published ones",
-                "use the set's own label file; ratings of your own fit TableDataModule better",
-                tuple(f"{name} has {listed:g}, published is {score:g}" for name, listed, score in changed),
+                f"{len(changed)} scores differ from the published ones",
+                "use the published label file, or TableDataModule for your own ratings",
+                tuple(f"{name}: {listed:g}, published {score:g}" for name, listed, score in changed),
             )
 
 
@@ -153,7 +153,7 @@ def _check_surplus(benchmark: IQADataset, listing: Listing, images: str, present
     if surplus:
         yield Finding(
             "warning",
-            f"{len(surplus)} images that no row names",
-            "nothing: they are not used. Look whether they belong to another set",
+            f"{len(surplus)} images are not in the label file",
+            "none: they are not used; check whether they belong to another set",
             surplus,
         )

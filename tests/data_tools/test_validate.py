@@ -72,8 +72,8 @@ def test_every_layout_is_recognized_and_healthy(capsys, tmp_path, layout, above)
     assert facts["scores"]["higher_is_better"] == table.scale.higher_is_better
     if table.references is not None:
         assert facts["references"] == len(set(table.references))
-    assert only(diagnosis, "warning", "a subset")["what"].startswith(f"{len(table)} rows of the {dataset.images}")
-    assert not [f for f in diagnosis["findings"] if "that no row names" in f["what"]]
+    assert only(diagnosis, "warning", "a subset")["what"].startswith(f"{len(table)} of the {dataset.images} rows")
+    assert not [f for f in diagnosis["findings"] if "not in the label file" in f["what"]]
 
 
 def test_the_genuine_photographs(capsys, shared_data):
@@ -98,8 +98,8 @@ def test_missing_surplus_unreadable_and_twin_images(capsys, tid2013):
     assert [name.lower() for name in missing["files"]] == [f"distorted_images/{images[0].name}".lower()]
     assert "unpack the set again" in missing["cure"]
     assert only(diagnosis, "problem", "1 images cannot be read")["files"] == [f"distorted_images/{images[1].name}"]
-    assert only(diagnosis, "warning", "that no row names")["files"] == ["distorted_images/i99_01_1.bmp"]
-    twins = only(diagnosis, "warning", "byte for byte")["files"]
+    assert only(diagnosis, "warning", "not in the label file")["files"] == ["distorted_images/i99_01_1.bmp"]
+    twins = only(diagnosis, "warning", "byte-for-byte")["files"]
     assert twins == [f"distorted_images/{images[2].name} = distorted_images/{images[3].name}"]
     assert [f["severity"] for f in diagnosis["findings"]] == ["problem"] * 2 + ["warning"] * 4
     headers, quick = examine(capsys, tid2013, "--headers_only")
@@ -123,7 +123,7 @@ def test_rescaled_and_changed_scores(capsys, tmp_path):
         "low and high"
         in only(diagnosis, "problem", r"another scale: 673.JPG has 0.0342, published in LIVEC is 3.42")["cure"]
     )
-    assert len(only(diagnosis, "warning", "8 scores are not the published ones")["files"]) == 8
+    assert len(only(diagnosis, "warning", "8 scores differ from the published ones")["files"]) == 8
 
 
 def test_rows_of_another_file(capsys, tid2013, monkeypatch):
@@ -214,7 +214,7 @@ def test_ambiguous_folder(capsys, tmp_path):
     (root / "dmos.csv").unlink()
     status, answer = command(capsys, "check", root)
     assert status == 2
-    assert f"{root} could be TID2013 or KADID-10k; say which with --set" in answer.err
+    assert f"{root}: could be TID2013 or KADID-10k; select one with --set" in answer.err
     for name in ("kadid10k", "KADID-10k", "Kadid_10K"):
         if "_" in name:
             assert command(capsys, "check", root, "--set", name)[0] == 2
@@ -227,7 +227,7 @@ def test_folders_that_are_no_data_set(capsys, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     for name, says in {
-        "empty": "is none of the sets known here (found: nothing)",
+        "empty": "no known data set (found: nothing)",
         "file": "is a file; set data.root to the folder",
         "gone": "does not exist",
     }.items():
@@ -258,7 +258,7 @@ def test_images_that_are_not_there_at_all(capsys, tid2013):
     assert status == 1
     unreadable = only(diagnosis, "problem", "4 images cannot be read")["files"]
     assert unreadable == [f"distorted_images/{file.name}" for file in links + empty]
-    assert not [f for f in diagnosis["findings"] if "byte for byte" in f["what"]]
+    assert not [f for f in diagnosis["findings"] if "byte-for-byte" in f["what"]]
 
 
 def test_the_range_beside_the_published_one(capsys, tid2013):
@@ -268,9 +268,9 @@ def test_the_range_beside_the_published_one(capsys, tid2013):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["show", "--output", "gone/sheet.png"], "gone/sheet.png cannot be written"),
-        (["split", "--output", "gone/split.json"], "gone/split.json cannot be written"),
-        (["show", "--output", "."], ". cannot be written"),
+        (["show", "--output", "gone/sheet.png"], "gone/sheet.png: cannot be written"),
+        (["split", "--output", "gone/split.json"], "gone/split.json: cannot be written"),
+        (["show", "--output", "."], ".: cannot be written"),
         (["show", "--images", "0"], "at least 1, not 0"),
         (["split", "--split_seed", "-1"], "at least 0, not -1"),
     ],
