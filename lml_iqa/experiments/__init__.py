@@ -1,1 +1,1 @@
-"""Whole tables in one command, resumable and shared between processes: splits, few labels, other sets, sweeps."""
+"""Multi-run experiments, resumable and shared between processes: splits, few labels, cross-dataset, sweeps."""

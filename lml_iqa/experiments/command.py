@@ -1,4 +1,4 @@
-"""``lml-iqa protocol``: whole tables in one command."""
+"""``lml-iqa protocol``: tables over many runs."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def protocol(arguments: Sequence[str]) -> int:
     """Run the command.
 
     Args:
-        arguments: What follows ``lml-iqa protocol``; options it does not know go to ``lml-iqa fit``.
+        arguments: Arguments after ``lml-iqa protocol``; unknown options are passed to ``lml-iqa fit``.
 
     Returns:
-        Exit status: 0 every run is done, 1 some failed, 2 wrong options, or the folder holds runs made with others,
-        3 another process is still at some.
+        Exit status: 0 if all runs are done, 1 if some failed, 2 if an option is invalid or the folder contains runs
+        with different options, 3 if other processes are still working on some runs.
     """
-    # Not left to argparse: it would take the value of an option that it does not know for the file.
+    # Not left to argparse, which would take the value of an unknown option for the file.
     file = Path(arguments[0]).expanduser() if arguments and not arguments[0].startswith("-") else None
     given, fit = _parser().parse_known_args(arguments[0 if file is None else 1 :])
     out = given.out.expanduser() if given.out else None
     try:
         content = {"protocol": "repeats"} if file is None else _read(file)
-        out = out or _own_folder(content, fit)
+        out = out or _default_folder(content, fit)
         if "parameters" in content:
             return sweep(content, out, fit, given.jobs)
         plan = read_plan(content, {"splits": given.splits, "best_on_test": given.best_on_test})
@@ -50,14 +50,14 @@ def protocol(arguments: Sequence[str]) -> int:
 
 
 def read_plan(content: Mapping[str, Any], override: Mapping[str, Any]) -> Repeats | FewLabels | Cross:
-    """What a file of ``configs/protocol`` asks for.
+    """Create the experiment described by a file of ``configs/protocol``.
 
     Args:
-        content: ``protocol`` (one of PROTOCOLS) and its options.
-        override: Options that go before those; None: not given.
+        content: ``protocol`` (a key of PROTOCOLS) and its options.
+        override: Options that take precedence; None means not given.
 
     Raises:
-        OptionsError: An option is wrong.
+        OptionsError: An option is invalid.
     """
     options = {**content, **{option: value for option, value in override.items() if value is not None}}
     name = options.pop("protocol", None)
@@ -74,8 +74,8 @@ def read_plan(content: Mapping[str, Any], override: Mapping[str, Any]) -> Repeat
     return plan
 
 
-def _own_folder(content: Mapping[str, Any], fit: Sequence[str]) -> Path:
-    """``runs/tid2013_repeats`` for ``--config configs/tid2013.yaml``; a sweep's own command names the configuration."""
+def _default_folder(content: Mapping[str, Any], fit: Sequence[str]) -> Path:
+    """``runs/tid2013_repeats`` for ``--config configs/tid2013.yaml``; for sweeps, as named in their command."""
     given = " ".join([*map(str, content.get("command", [])), *fit])
     config = re.search(r"--config[ =](\S+)", given)
     kind = "sweep" if "parameters" in content else content.get("protocol")
@@ -86,9 +86,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise OptionsError(f"not readable: {error}") from error
+        raise OptionsError(f"cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise OptionsError(f"give options by name, first of all protocol: {', '.join(PROTOCOLS)}")
+        raise OptionsError(f"not a mapping of options; give protocol ({', '.join(PROTOCOLS)}) and its options")
     return content
 
 
@@ -96,26 +96,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lml-iqa protocol",
         usage="lml-iqa protocol [FILE] [--out DIR] [--splits N] [--first N] [--jobs N] [--best_on_test] FIT_OPTIONS",
-        description="Train and test on several splits, and tabulate. FILE says what table, as in configs/protocol: "
-        "repeats (the default), few_labels or cross; options given here go before the file's. Or it is a wandb sweep, "
-        "as in configs/sweep, whose grid is then run without a server. FIT_OPTIONS are those of `lml-iqa fit`, first "
-        "of all --config. Finished runs are not run again, a killed one goes on from its last checkpoint, and any "
-        "number of processes may run the same command at once: each takes runs that nobody is at. Exit status: 0 all "
-        "done, 1 some failed, 2 wrong options or runs made with others in the folder, 3 another process is at some.",
+        description="Train and test on several splits and write tables. FILE selects the experiment, as in "
+        "configs/protocol: repeats (the default), few_labels or cross; options given here override the file's. FILE "
+        "can also be a wandb sweep, as in configs/sweep; its grid is then run without a server. FIT_OPTIONS are passed "
+        "to `lml-iqa fit`, in particular --config. Finished runs are skipped, and interrupted runs resume from their "
+        "last checkpoint. Several processes can run the same command at once and share the runs. Exit status: 0 all runs "
+        "done, 1 some failed, 2 invalid options or a folder of runs with different options, 3 other processes are "
+        "still working on some runs.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--out", type=Path, help="folder of the runs and tables; default: runs/SET_TABLE, after --config and FILE"
+        "--out", type=Path, help="folder for runs and tables; default: runs/SET_TABLE, from --config and FILE"
     )
-    parser.add_argument("--splits", type=whole_number, help="how many; default: the file's, or 10")
+    parser.add_argument("--splits", type=whole_number, help="number of splits; default: the file's, or 10")
     parser.add_argument(
-        "--first", type=whole_number, default=0, help="number of the first; for SLURM arrays; default: %(default)s"
+        "--first", type=whole_number, default=0, help="first split, for SLURM arrays; default: %(default)s"
     )
-    parser.add_argument("--jobs", type=whole_number, default=1, help="how many at a time; default: %(default)s")
+    parser.add_argument("--jobs", type=whole_number, default=1, help="number of concurrent runs; default: %(default)s")
     parser.add_argument(
         "--best_on_test",
         action="store_true",
         default=None,
-        help="repeats: also the best epoch on the test part, as many papers report: labelled, and not comparable",
+        help="repeats: also report the best epoch on the test set, as many papers do; labeled as not comparable",
     )
     return parser

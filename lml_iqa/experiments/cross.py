@@ -1,4 +1,4 @@
-"""Train on some sets, test on all."""
+"""Cross-dataset evaluation: train on some data sets, test on all."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from lml_iqa.experiments.seen import SeenImages
 from lml_iqa.experiments.series import OptionsError, Series, remember
 from lml_iqa.utils.files import printable
 
-_OTHERS = {"whole": "all their images", "test": "their test parts"}
+_OTHERS = {"whole": "all images", "test": "the test sets"}
 
-# Options of every data module; those that are not here belong to one set, and no other set's may take their place.
+# Options of every data module. All others belong to one set and must not carry over to another.
 _SHARED = inspect.signature(IQADataModule).parameters.keys() - {"split"}
 
 
 @dataclass(frozen=True)
 class Cross:
-    """Train on each of some sets, test on every set.
+    """Train on each of several data sets and test on all of them.
 
-    The model of a set is tested on that set's own test part, and on other sets' images: all of them, as the field does,
-    or their test parts. Images that are, byte for byte, among those a model was trained or chosen on are no test: such
-    a pair counts as failed. (Sets that distort the same clean photographs are not told from this: LIVE and TID2013 do.)
+    A model is tested on the test set of its own data, and on all images (or only the test sets) of the other data. A
+    pair fails if its test images include byte-for-byte copies of images that the model was trained or selected on. Data
+    sets that distort the same reference images, such as LIVE and TID2013, are not detected.
 
     Args:
-        sets: Data module of each set (``class_path`` and ``init_args``), by its name in the table.
-        train_on: Names of those to train on; default all.
-        others: ``whole``: a model is tested on all images of other sets; ``test``: on their test parts, so that a
-            column's figures are all of the same images.
-        splits: How many splits; the table gives medians.
+        sets: Data module of each data set (``class_path`` and ``init_args``), by its name in the table.
+        train_on: Names of the data sets to train on; default: all.
+        others: ``whole``: test on all images of the other data sets, as is usual; ``test``: on their test sets, so that
+            all metrics of a column are over the same images.
+        splits: Number of splits; the tables report medians.
     """
 
     sets: dict[str, dict[str, Any]]
@@ -50,7 +50,7 @@ class Cross:
     splits: int = 1
 
     def run(self, out: Path, splits: Sequence[int], fit: Sequence[str], jobs: int) -> int:
-        """Do it; arguments and result as of :meth:`Repeats.run`. What ``fit`` says of a single set is not used."""
+        """Run the experiment; arguments as in :meth:`Repeats.run`. Options in ``fit`` for a single set are ignored."""
         trained_on = self._trained_on()
         options = {name: _data_option(name, given) for name, given in self.sets.items()}
         data = {name: _data_module(name, [*fit, option]) for name, option in options.items()}
@@ -73,8 +73,8 @@ class Cross:
                     cell.adopt(f"split{n}", trained, own)
                 elif found := seen[name, other].find(n, whole=self.others == "whole"):
                     cell.failures[f"split{n}"] = (
-                        f"the model was trained or chosen on {len(found)} of these images, first {found[0]}; "
-                        f"leave them out of {other}, or {name} out of train_on"
+                        f"the model was trained or selected on {len(found)} of these images, such as {found[0]}; "
+                        f"remove them from {other}, or {name} from train_on"
                     )
                 else:
                     tests[name, other, n] = self._test(out, series[name], run, other, options[other])
@@ -92,11 +92,11 @@ class Cross:
         chosen = list(self.sets) if self.train_on is None else self.train_on
         unknown = [name for name in chosen if name not in self.sets]
         if unknown or not chosen:
-            raise OptionsError(f"train_on: {unknown or 'none'}; give names of sets: {', '.join(self.sets)}")
+            raise OptionsError(f"train_on: {unknown or 'none'}; use names in sets: {', '.join(self.sets)}")
         return chosen
 
     def _test(self, out: Path, trained: Series, run: Run, other: str, option: str) -> Run:
-        """The test of a finished training on another set, with everything but the data as it was trained."""
+        """Test of a finished run on another data set; all options but the data are those of the training."""
         content, folder = run.read()
         rule = ["--data.split=whole"] if self.others == "whole" else []
         place = out / f"{trained.out.name}_on_{other}"
@@ -107,11 +107,11 @@ class Cross:
 
 
 def _data_option(name: str, given: Mapping[str, Any]) -> str:
-    """The option that puts a set in the place of another: all that is its own stated, so that nothing is left over."""
+    """Option that replaces the data module; states every option of the set, so that none is inherited."""
     try:
         complete = resolve(["fit", f"--data={json.dumps(given)}"])["data"]
     except SystemExit as stop:
-        raise OptionsError(f"sets.{name}: {json.dumps(given)} is no data module (see above)") from stop
+        raise OptionsError(f"sets.{name}: {json.dumps(given)} is not a valid data module (see above)") from stop
     own = {option: value for option, value in complete["init_args"].items() if option not in _SHARED}
     return "--data=" + json.dumps(
         {"class_path": complete["class_path"], "init_args": {**own, **given.get("init_args", {})}}
@@ -119,7 +119,7 @@ def _data_option(name: str, given: Mapping[str, Any]) -> str:
 
 
 def _data_module(name: str, options: Sequence[str]) -> IQADataModule:
-    """A set's data module as its runs have it."""
+    """Data module of a set, with the options of its runs."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(IQADataModule, "data")
     try:

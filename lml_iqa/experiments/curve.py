@@ -1,4 +1,4 @@
-"""Tables and figure of a few-label experiment."""
+"""Tables and plot of a few-label experiment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_curve(out: Path, outcomes: Mapping[float, Outcome]) -> str:
 
     Args:
         out: Folder to write to.
-        outcomes: What became of the splits, by share of the training labels.
+        outcomes: Outcomes of the splits, by share of the training labels.
 
     Returns:
         The Markdown table.
@@ -68,16 +68,16 @@ def _title(outcomes: Mapping[float, Outcome]) -> str:
 def _markdown(outcomes: Mapping[float, Outcome], summaries: Mapping[float, Mapping[str, Summary]]) -> str:
     rows = []
     for share, found in summaries.items():
-        figures = []
+        metrics = []
         for metric in _SHOWN:
             summary = found[metric]
             interval = f"{number(summary.low)} to {number(summary.high)}" if summary.n >= 3 else "-"
-            figures += [number(summary.median), interval, number(summary.std)]
+            metrics += [number(summary.median), interval, number(summary.std)]
         failed = len(outcomes[share].failures)
-        rows.append([f"{100 * share:g} %", str(found["srcc"].n) + (f" ({failed} failed)" if failed else ""), *figures])
+        rows.append([f"{100 * share:g} %", str(found["srcc"].n) + (f" ({failed} failed)" if failed else ""), *metrics])
     head = ["training labels", "runs"]
     for name in _SHOWN.values():
-        head += [f"{name}, median", "95 % of it", "std"]
+        head += [f"{name}, median", "95 % interval", "std"]
     lines = [f"# {_title(outcomes)}", "", *(f"**{note}**\n" for note in _legacy(outcomes)), *markdown_table(head, rows)]
     failures = [
         [f"{100 * share:g} %, {name}", why]
@@ -90,7 +90,7 @@ def _markdown(outcomes: Mapping[float, Outcome], summaries: Mapping[float, Mappi
 
 
 def _draw(path: Path, outcomes: Mapping[float, Outcome], summaries: Mapping[float, Mapping[str, Summary]]) -> None:
-    """Each split as a point, their median as a line, their range as a band."""
+    """Plot each split as a point, the median as a line and the range as a band."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for color, (metric, name) in zip(("C0", "C1"), _SHOWN.items(), strict=True):
@@ -106,7 +106,7 @@ def _draw(path: Path, outcomes: Mapping[float, Outcome], summaries: Mapping[floa
         axes.fill_between(shares, low, high, alpha=0.15, color=color, linewidth=0)
         axes.plot(shares, [summaries[share][metric].median for share in points], marker="o", color=color, label=name)
     axes.set_xlabel("share of the training labels, %")
-    axes.set_ylabel("correlation on the test part")
+    axes.set_ylabel("correlation on the test set")
     title = [_title(outcomes), "line: median, band: range over splits", *_legacy(outcomes)]
     axes.set_title("\n".join(title), fontsize=9, parse_math=False)
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""How much a method needs: the same test part, and a growing share of the training labels."""
+"""Data efficiency: growing shares of the training labels, tested on the same test set."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from lml_iqa.utils.files import printable
 
 @dataclass(frozen=True)
 class FewLabels:
-    """Train on shares of the training part, test on the whole test part.
+    """Train on shares of the training set and test on the whole test set.
 
-    Validation and test part of a split are the same for every share, and the images of a smaller share are among those
-    of a larger one.
+    The validation and test sets of a split are the same for every share, and the images of a smaller share are a subset
+    of those of a larger one.
 
     Args:
-        train_fractions: The shares, above 0 and up to 1.
-        splits: How many splits.
+        train_fractions: Shares of the training set, above 0 and up to 1.
+        splits: Number of splits.
     """
 
     train_fractions: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     splits: int = 10
 
     def run(self, out: Path, splits: Sequence[int], fit: Sequence[str], jobs: int) -> int:
-        """Do it; arguments and result as of :meth:`Repeats.run`. Each share's own tables lie in its folder."""
+        """Run the experiment; arguments as in :meth:`Repeats.run`. The tables of each share are in its folder."""
         wrong = [share for share in self.train_fractions if not 0 < share <= 1]
         if wrong or not self.train_fractions:
             raise OptionsError(f"train_fractions: {wrong or 'none'}; give shares above 0 and up to 1")

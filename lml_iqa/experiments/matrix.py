@@ -1,4 +1,4 @@
-"""Tables and figure of a cross-set experiment."""
+"""Tables and plot of a cross-dataset experiment."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lml_iqa.experiments.results import Outcome
 from lml_iqa.experiments.statistics import METRICS, Summary, summarize
 from lml_iqa.utils.files import atomic_path, write_text
 
-_SHOWN = {"srcc": "SRCC", "plcc_fitted": "PLCC after fit"}  # scores of different sets have different scales
+_SHOWN = {"srcc": "SRCC", "plcc_fitted": "PLCC after fit"}  # after a fit, as data sets have different score scales
 
 Cells = Mapping[tuple[str, str], Outcome]
-"""What became of the tests, by set trained on and set tested."""
+"""Outcomes of the tests, by training and test data set."""
 
 
 def write_matrix(out: Path, cells: Cells, others: str) -> str:
@@ -25,8 +25,8 @@ def write_matrix(out: Path, cells: Cells, others: str) -> str:
 
     Args:
         out: Folder to write to.
-        cells: What became of the tests.
-        others: What of other sets was tested, in words.
+        cells: Outcomes of the tests.
+        others: Description of the images tested in the other data sets.
 
     Returns:
         The Markdown tables.
@@ -38,7 +38,7 @@ def write_matrix(out: Path, cells: Cells, others: str) -> str:
     }
     notes = [
         f"Median of {max(len(cell.done) for cell in cells.values())} run(s). Row: trained on; column: tested on. "
-        f"A set's own model is tested on its test part, others on {others}.",
+        f"A model is tested on the test set of its own data and on {others} of the other data sets.",
         *legacy_note(run for cell in cells.values() for run in cell.done.values()),
     ]
     _write_runs(out / "cross.csv", cells)
@@ -57,7 +57,7 @@ def write_matrix(out: Path, cells: Cells, others: str) -> str:
     }
     write_text(out / "cross.json", to_json(content))
     grids = {
-        title: [[row, *(_figure(cells[row, to], summaries[metric][row, to]) for to in columns)] for row in rows]
+        title: [[row, *(_cell_text(cells[row, to], summaries[metric][row, to]) for to in columns)] for row in rows]
         for metric, title in _SHOWN.items()
     }
     markdown = _markdown(cells, columns, grids, notes)
@@ -68,7 +68,7 @@ def write_matrix(out: Path, cells: Cells, others: str) -> str:
     return markdown
 
 
-def _figure(cell: Outcome, summary: Summary) -> str:
+def _cell_text(cell: Outcome, summary: Summary) -> str:
     if cell.done:
         failed = f" ({len(cell.failures)} failed)" if cell.failures else ""
         return number(summary.median) + failed
@@ -106,7 +106,7 @@ def _draw(
     grids: Mapping[str, list[list[str]]],
     notes: list[str],
 ) -> None:
-    """A heat map each figure; a cell without one stays gray."""
+    """Draw one heat map per metric; cells without a value stay gray."""
     figure = Figure(figsize=(2 * (2 + 0.9 * len(columns)), 2 + 0.7 * len(rows)), layout="constrained")
     for axes, (metric, title) in zip(figure.subplots(1, len(_SHOWN)), _SHOWN.items(), strict=True):
         values = np.array([[summaries[metric][row, column].median for column in columns] for row in rows])

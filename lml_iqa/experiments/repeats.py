@@ -1,4 +1,4 @@
-"""The same training on ten splits, and the table that papers print."""
+"""Repeated splits: runs that differ only in their split, and the usual table of medians."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ BEST_ON_TEST = "--trainer.callbacks+=lml_iqa.callbacks.TestEveryEpoch"
 
 @dataclass(frozen=True)
 class Repeats:
-    """Train and test once a split.
+    """Train and test once per split.
 
     Args:
-        splits: How many splits.
-        best_on_test: Also report the best epoch on the test part, as many papers do: labelled, and not comparable.
+        splits: Number of splits.
+        best_on_test: Whether to also report the best epoch on the test set, as many papers do; labeled as not
+            comparable.
     """
 
     splits: int = 10
     best_on_test: bool = False
 
     def run(self, out: Path, splits: Sequence[int], fit: Sequence[str], jobs: int) -> int:
-        """Do it.
+        """Run the experiment.
 
         Args:
-            out: Folder of runs and tables.
-            splits: Numbers of the splits to do; the tables take in all that are finished.
+            out: Folder for runs and tables.
+            splits: Splits to run; the tables include all finished splits in the folder.
             fit: Options of ``lml-iqa fit``.
-            jobs: How many runs at a time.
+            jobs: Number of concurrent runs.
 
         Returns:
             Exit status of ``lml-iqa protocol``.
@@ -46,7 +47,7 @@ class Repeats:
 
 
 def repeat(series: Series, splits: Sequence[int], jobs: int) -> Outcome:
-    """Do the splits, and take in those that others finished."""
+    """Run the splits, and include those finished by other processes."""
     runs = {f"split{n}": series.run(n) for n in splits}
     outcome = carry_out(runs, jobs)
     for n in sorted(finished_splits(series.out) - set(splits)):

@@ -1,4 +1,4 @@
-"""From runs to figures: doing them, and reading what they left."""
+"""Execution of the runs of a table, and reading of their results."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lml_iqa.utils.files import printable
 
 
 class Result(NamedTuple):
-    """What the tables need of a finished run.
+    """Results of a finished run that the tables need.
 
     Attributes:
-        dataset: Name of the set that it was tested on.
-        metrics: Its figures, by METRICS.
-        images: Number of images tested.
-        predictions: Columns of its ``predictions.csv``.
-        legacy: What makes its figures incomparable with honest ones, in words.
-        best_on_test: SRCC of the epoch that is best on the test part, where it was asked for.
+        dataset: Name of the data set tested on.
+        metrics: Metrics, by their names in METRICS.
+        images: Number of test images.
+        predictions: Columns of ``predictions.csv``.
+        legacy: Reasons why the metrics are not comparable with those of the default protocol; empty if they are.
+        best_on_test: SRCC of the epoch selected on the test set, if requested.
     """
 
     dataset: str
@@ -38,12 +38,12 @@ class Result(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What became of the runs of a table, by name.
+    """Outcomes of the runs of a table, by name.
 
     Attributes:
-        done: Results.
-        failures: Why others failed.
-        elsewhere: Those that another process is at.
+        done: Results of finished runs.
+        failures: Reasons of failed runs.
+        elsewhere: Runs that another process is working on.
     """
 
     done: dict[str, Result] = field(default_factory=dict)
@@ -52,11 +52,11 @@ class Outcome:
 
     @property
     def status(self) -> int:
-        """Exit status: 0 all done, 1 some failed, 3 another process is still at some."""
+        """Exit status: 0 all done, 1 some failed, 3 other processes are still working on some."""
         return 1 if self.failures else 3 if self.elsewhere else 0
 
     def adopt(self, name: str, other: Outcome, its_name: str) -> None:
-        """Take over what became of a run that another outcome knows by another name."""
+        """Copy the outcome of a run named ``its_name`` in another outcome."""
         if its_name in other.done:
             self.done[name] = other.done[its_name]
         elif its_name in other.failures:
@@ -66,12 +66,12 @@ class Outcome:
 
 
 def worst(statuses: Iterable[int]) -> int:
-    """Exit status of several tables: a failure goes before an unfinished run."""
+    """Exit status of several tables: failed runs take precedence over unfinished ones."""
     return min((status for status in statuses if status), default=0)
 
 
 def carry_out(runs: Mapping[str, Run], jobs: int) -> Outcome:
-    """Do the runs, ``jobs`` at a time, telling each one's state; a run without a finite figure counts as failed."""
+    """Execute runs, ``jobs`` at a time, and print their states; a run with a non-finite metric counts as failed."""
     outcome = Outcome()
     for name, (run, state) in zip(runs, do_all(list(runs.values()), jobs), strict=True):
         print(f"{name}: {state}", flush=True)
@@ -79,30 +79,33 @@ def carry_out(runs: Mapping[str, Run], jobs: int) -> Outcome:
             outcome.elsewhere.append(name)
         elif state == "failed":
             outcome.failures[name] = run.failure()
-            print(f"{name} failed: {run.failure()} (all of it: {printable(run.log)})", file=sys.stderr)
+            print(f"{name} failed: {run.failure()} (full log: {printable(run.log)})", file=sys.stderr)
         else:
             take(run, name, outcome)
     for name in [name for name in outcome.elsewhere if runs[name].folder is not None]:
-        outcome.elsewhere.remove(name)  # finished meanwhile: whoever ends last sees every run
+        outcome.elsewhere.remove(name)  # finished in the meantime; the last process sees all runs
         take(runs[name], name, outcome)
     if outcome.elsewhere:
-        print(f"another process is still at {', '.join(outcome.elsewhere)}; the same command makes the table then")
+        print(
+            f"another process is still running {', '.join(outcome.elsewhere)}; "
+            "run the command again to complete the table"
+        )
     return outcome
 
 
 def take(run: Run, name: str, outcome: Outcome) -> None:
-    """Read a finished run into the outcome."""
+    """Add the result of a finished run to the outcome."""
     result = read(run)
     missing = [metric for metric, value in result.metrics.items() if not math.isfinite(value)]
     if missing:
-        outcome.failures[name] = f"{', '.join(missing)} is NaN: its scores are NaN or all the same"
-        print(f"{name} failed: {outcome.failures[name]} (all of it: {printable(run.log)})", file=sys.stderr)
+        outcome.failures[name] = f"{', '.join(missing)} is NaN: the scores are NaN or constant"
+        print(f"{name} failed: {outcome.failures[name]} (full log: {printable(run.log)})", file=sys.stderr)
     else:
         outcome.done[name] = result
 
 
 def read(run: Run) -> Result:
-    """What a finished run left."""
+    """Read the result files of a finished run."""
     content, folder = run.read()
     every_epoch = folder / "test_every_epoch.csv"
     return Result(
@@ -127,6 +130,6 @@ def read_predictions(path: Path) -> dict[str, list[str]]:
 
 
 def finished_splits(out: Path) -> set[int]:
-    """Numbers of the splits that somebody finished in a folder: a job of a SLURM array tabulates those of all."""
+    """Numbers of all finished splits in a folder, including those of other jobs of a SLURM array."""
     names = [re.fullmatch(r"split(\d+)", path.name) for path in out.glob("split*") if path.is_dir()]
     return {int(name[1]) for name in names if name and Run(name[0], out, ()).folder is not None}

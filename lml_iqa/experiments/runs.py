@@ -1,4 +1,4 @@
-"""Runs that are part of a table: each is done once, whoever does it and however often that is interrupted."""
+"""Runs of a table: each is done once, across interruptions and concurrent processes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from filelock import FileLock, Timeout
 
 State = Literal["done", "failed", "elsewhere"]
 
-_TAIL = 2000  # characters of a log that hold the cause of a failure
+_TAIL = 2000  # characters at the end of a log that contain the cause of a failure
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training with its test, or one test.
+    """A training with its test, or a test.
 
     Attributes:
-        name: What it is called in the table; the name of its folder.
-        out: Folder that its folder lies in.
+        name: Name in the table, and of the run's folder.
+        out: Parent of the run's folder.
         arguments: The subcommand of ``lml-iqa`` with its options.
-        result: Name of the file that a finished run has left; written last.
+        result: Name of the file that marks a finished run; written last.
     """
 
     name: str
@@ -37,31 +37,31 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """Everything that the run printed."""
+        """Log file of the run's output."""
         return self.out / f"{self.name}.log"
 
     @property
     def folder(self) -> Path | None:
-        """The folder with the results of the finished run; None as long as it is not finished."""
+        """Folder with the results; None while the run is unfinished."""
         found = self._newest(self.result)
         return None if found is None else found.parent
 
     def read(self) -> tuple[dict[str, Any], Path]:
-        """Content of the finished run's ``metrics.json``, and its folder."""
+        """Return the content of ``metrics.json`` and the folder of the finished run."""
         folder = self.folder
         if folder is None:
             raise FileNotFoundError(f"{self.out}: {self.name} is not finished; run it first")
         return json.loads((folder / "metrics.json").read_text(encoding="utf-8")), folder
 
     def failure(self) -> str:
-        """The last line of the log: why the run failed."""
+        """Return the last line of the log, which states why the run failed."""
         lines = self.log.read_text(encoding="utf-8", errors="replace")[-_TAIL:].strip().splitlines()
         return lines[-1].strip() if lines else "no output"
 
     def do(self) -> State:
-        """Do it, a training from the last checkpoint of one that was killed.
+        """Execute the run unless it is finished; resume it from its last checkpoint if it was interrupted.
 
-        Another process may be at the same run: then this one leaves it alone.
+        A run that another process is working on is skipped.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         try:
@@ -80,21 +80,21 @@ class Run:
             if status < 0:
                 log.write(f"\nkilled by {signal.Signals(-status).name}; SIGKILL may mean that memory ran out\n")
             elif status == 0 and self.folder is None:
-                log.write(f"\nleft no {self.result}: trainer.callbacks needs lml_iqa.Report\n")
+                log.write(f"\n{self.result}: not written; add lml_iqa.Report to trainer.callbacks\n")
         return status == 0 and self.folder is not None
 
     def _newest(self, *files: str) -> Path | None:
-        # Where a logger puts its runs below the run's folder is its own affair.
+        # Loggers use different layouts below the run's folder.
         found = [path for file in files for path in (self.out / self.name).rglob(file)]
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def call(command: Sequence[str], log: TextIO) -> int:
-    """Exit status of a command that prints into a log."""
+    """Run a command with its output in a log, and return its exit status."""
     return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
 
 
 def do_all(runs: Sequence[Run], jobs: int = 1) -> Iterator[tuple[Run, State]]:
-    """Do every run that is not done, ``jobs`` at a time, and tell each one's state in their order."""
+    """Execute all unfinished runs, ``jobs`` at a time, and yield the state of each run in order."""
     with ThreadPoolExecutor(jobs) as pool:
         yield from zip(runs, pool.map(Run.do, runs), strict=True)

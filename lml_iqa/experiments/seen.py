@@ -1,4 +1,4 @@
-"""Whether a model saw, in training, the images that it is to be tested on."""
+"""Detection of test images that a model was trained or selected on."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from lml_iqa.datasets import ImageTable, Split
 
 
 class SeenImages:
-    """Images of one set that are, byte for byte, images of another.
+    """Images of one data set that are byte-for-byte copies of images in another.
 
     Args:
-        trained: The set trained on.
-        tested: The set tested.
+        trained: Data used for training.
+        tested: Data used for the test.
     """
 
     def __init__(self, trained: IQADataModule, tested: IQADataModule) -> None:
         self.trained = trained
         self.tested = tested
-        self._twins = _twins(trained.table, tested.table)
+        self._copies = _copies(trained.table, tested.table)
 
     def find(self, split_seed: int, *, whole: bool) -> list[str]:
-        """Files under test that the model was trained or chosen on.
+        """Find test images that the model was trained or selected on.
 
         Args:
             split_seed: Seed of both splits.
-            whole: Whether all images are tested, or the test part.
+            whole: Whether all images are tested; otherwise only the test set.
         """
         trained = _split(self.trained, split_seed)
         used = [trained.train, trained.test if self.trained.validate_on == "test" else trained.val]
-        rows = self._twins[np.isin(self._twins[:, 0], np.concatenate(used)), 1]
+        rows = self._copies[np.isin(self._copies[:, 0], np.concatenate(used)), 1]
         if not whole:
             rows = rows[np.isin(rows, _split(self.tested, split_seed).test)]
         return [str(name) for name in np.unique(self.tested.table.files[rows])]
@@ -48,8 +48,8 @@ def _split(data: IQADataModule, seed: int) -> Split:
     return again.split
 
 
-def _twins(first: ImageTable, second: ImageTable) -> NDArray[np.int64]:
-    """(n, 2) rows of equal files; only files of equal size are read."""
+def _copies(first: ImageTable, second: ImageTable) -> NDArray[np.int64]:
+    """(n, 2) rows of identical files; only files of equal size are read."""
     by_size = defaultdict(list)
     for row in range(len(first)):
         by_size[first.size(row)].append(row)

@@ -1,4 +1,4 @@
-"""The same training on several splits, in folders of their own, whatever the logger."""
+"""Runs of one configuration on several splits, each in its own folder, for any logger."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _BY_VERSION = {"CSVLogger", "TensorBoardLogger"}
 
 
 class OptionsError(Exception):
-    """What was asked for cannot be done as asked; says what to change."""
+    """Invalid options of an experiment; the message says what to change."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Runs that differ in their split only.
+    """Runs that differ only in their split.
 
     Attributes:
-        out: Folder that holds a folder a run.
+        out: Folder that contains one folder per run.
         arguments: The subcommand of ``lml-iqa`` with its options.
-        logger: ``trainer.logger`` as it was resolved from them.
-        identity: Random text that belongs to the folder: two tables on one wandb project have no run id in common.
+        logger: Resolved ``trainer.logger``.
+        identity: Random ID of the folder; keeps run IDs of tables in one wandb project distinct.
     """
 
     out: Path
@@ -41,7 +41,7 @@ class Series:
 
     @classmethod
     def start(cls, out: Path, command: str, options: Sequence[str]) -> Series:
-        """Check the options, and note in ``options.json`` what the runs of the folder are made with.
+        """Check the options and record them in ``options.json``.
 
         Args:
             out: Folder of the runs.
@@ -49,31 +49,31 @@ class Series:
             options: Its options.
 
         Raises:
-            OptionsError: Runs made otherwise lie there: they do not belong into one table.
-            SystemExit: An option is wrong; what, is printed.
+            OptionsError: The folder contains runs with different options.
+            SystemExit: An option is invalid; the reason is printed.
         """
         config = resolve([command, *options])
         return cls(out, (command, *options), config["trainer"]["logger"], remember(out, config))
 
     def run(self, split: int) -> Run:
-        """The training of a split with its test: the split's number seeds the split and everything else."""
+        """Run of a split, with its test; the split number seeds the split and everything else."""
         seeds = (f"--seed_everything={split}", f"--data.split_seed={split}")
         return self.named(f"split{split}", *seeds, "--test_after_fit=true")
 
     def named(self, name: str, *more: str, result: str = "metrics.json") -> Run:
-        """A run with further options."""
+        """Run with additional options."""
         loggers = json.dumps(_place(self.logger, self.out / name, f"{self.identity}-{name}"))
         return Run(name, self.out, (*self.arguments, *more, f"--trainer.logger={loggers}"), result)
 
 
 def remember(out: Path, options: Mapping[str, Any]) -> str:
-    """Note in ``options.json`` what the runs of a folder are made with.
+    """Record the options of a folder's runs in ``options.json``.
 
     Returns:
-        Random text that stays with the folder.
+        Random ID of the folder.
 
     Raises:
-        OptionsError: Runs made otherwise lie there: they do not belong into one table.
+        OptionsError: The folder contains runs with different options.
     """
     out.mkdir(parents=True, exist_ok=True)
     note = out / "options.json"
@@ -85,7 +85,8 @@ def remember(out: Path, options: Mapping[str, Any]) -> str:
     changes = _changes(before["options"], json.loads(to_json(options)))
     if changes:
         raise OptionsError(
-            f"{out} holds runs made otherwise: {'; '.join(changes)}. Give another --out, or the options of before"
+            f"{out}: contains runs with different options ({', '.join(changes)}); "
+            "use a new --out or the original options"
         )
     identity: str = before["identity"]
     return identity
@@ -94,7 +95,7 @@ def remember(out: Path, options: Mapping[str, Any]) -> str:
 def _changes(before: Any, now: Any) -> list[str]:
     old, new = dict(_leaves(before)), dict(_leaves(now))
     pairs = {name: (old.get(name, "not given"), new.get(name, "not given")) for name in sorted(old.keys() | new.keys())}
-    return [f"{name} was {then}, now {now}" for name, (then, now) in pairs.items() if then != now]
+    return [f"{name}: {then} -> {now}" for name, (then, now) in pairs.items() if then != now]
 
 
 def _leaves(options: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -106,15 +107,15 @@ def _leaves(options: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _place(given: Any, folder: Path, identity: str) -> list[dict[str, Any]]:
-    """The loggers of a run, told to write below its folder.
+    """Configure the loggers of a run to write to its folder.
 
     Args:
-        given: ``trainer.logger``: nothing, or a class with its arguments, or several.
-        folder: The run's.
-        identity: The run's name wherever runs of other tables are kept too.
+        given: ``trainer.logger``: none, a class with its arguments, or a list of them.
+        folder: The run's folder.
+        identity: Unique ID of the run, for loggers that share a project between tables.
 
     Raises:
-        OptionsError: A logger that we do not know how to place.
+        OptionsError: A logger is not supported.
     """
     loggers: list[dict[str, Any]] = given if isinstance(given, list) else [given]
     if not isinstance(given, (list, dict)):
@@ -126,12 +127,12 @@ def _place(given: Any, folder: Path, identity: str) -> list[dict[str, Any]]:
         if kind in _BY_VERSION:
             arguments.update(save_dir=str(folder.parent), name="", version=folder.name)
         elif kind == "WandbLogger":
-            folder.mkdir(parents=True, exist_ok=True)  # wandb takes a temporary folder where this one is not there
+            folder.mkdir(parents=True, exist_ok=True)  # wandb uses a temporary folder if it is missing
             name = f"{arguments.get('name') or folder.parent.name} {folder.name}"
             arguments.update(save_dir=str(folder), version=identity, name=name, resume="allow")
         else:
             raise OptionsError(
-                f"trainer.logger: {kind} cannot be placed; use CSVLogger, TensorBoardLogger or WandbLogger"
+                f"trainer.logger: {kind} is not supported here; use CSVLogger, TensorBoardLogger or WandbLogger"
             )
         placed.append({**logger, "init_args": arguments})
     return placed

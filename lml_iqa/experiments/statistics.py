@@ -1,4 +1,4 @@
-"""The arithmetic of the tables."""
+"""Statistics of the tables."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap, spearmanr
 
 METRICS = ("srcc", "plcc", "plcc_fitted", "krcc", "rmse")
-"""What is tabulated of each run, by the names of its ``metrics.json``."""
+"""Metrics in the tables, by their names in ``metrics.json``."""
 
 
 class Summary(NamedTuple):
-    """One figure over n repeats.
+    """Summary of one metric over n repeats.
 
     Attributes:
         n: Number of repeats.
-        median: Their median.
-        mean: Their mean.
-        std: Their standard deviation (n - 1); NaN for a single repeat.
+        median: Median.
+        mean: Mean.
+        std: Standard deviation (n - 1); NaN for a single repeat.
         low: Lower end of the median's 95 % bootstrap interval; NaN below three repeats.
-        high: Its upper end.
+        high: Upper end of the interval.
     """
 
     n: int
@@ -34,7 +34,7 @@ class Summary(NamedTuple):
 
 
 def summarize(values: Sequence[float] | NDArray[np.float64]) -> Summary:
-    """Summarize the repeats of one figure; the bootstrap (percentile, 9,999 samples) is seeded."""
+    """Summarize the repeats of one metric; the bootstrap (percentile, 9,999 samples) is seeded."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) == 0:
         return Summary(0, *[float("nan")] * 5)

@@ -1,4 +1,4 @@
-"""From finished runs to tables that go into a paper: CSV, JSON, Markdown, LaTeX, and a picture."""
+"""Tables of finished runs, as CSV, JSON, Markdown, LaTeX and a plot."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lml_iqa.utils.files import atomic_path, printable, write_text
 
 
 def published(dataset: str) -> list[dict[str, str]]:
-    """What papers report on a set: ``model``, ``srcc``, ``plcc`` and ``source``; empty for most sets.
+    """Published results on a data set: ``model``, ``srcc``, ``plcc`` and ``source``; empty for most sets.
 
-    Only numbers that were read in the model's own paper, at the place that ``source`` names.
+    All numbers are from the model's own paper, at the place given by ``source``.
     """
     text = files("lml_iqa.experiments").joinpath("published.csv").read_text(encoding="utf-8")
     return [row for row in csv.DictReader(text.splitlines()) if row["set"] == dataset]
 
 
 def srcc_by(column: str, predictions: Mapping[str, Sequence[str]]) -> Mapping[str, float]:
-    """SRCC within each value of a column (``type``, ``level``); nothing where the set has no such column."""
+    """SRCC within each value of a column (``type``, ``level``); empty if the set has no such column."""
     if not any(predictions.get(column, [])):
         return {}
     score, human = (np.array(predictions[name], dtype=np.float64) for name in ("score", "human_score"))
@@ -38,8 +38,8 @@ def write_tables(out: Path, runs: Mapping[str, Result], failures: Mapping[str, s
 
     Args:
         out: Folder to write to.
-        runs: Results by name of the run.
-        failures: Why other runs failed, by name.
+        runs: Results, by run name.
+        failures: Reasons of failed runs, by run name.
 
     Returns:
         The Markdown table.
@@ -100,17 +100,17 @@ def _markdown(
     count = summaries["srcc"].n
     rows = {metric.upper().replace("_", " "): summary for metric, summary in summaries.items()}
     if best is not None:
-        rows["SRCC, epoch chosen on the test part (not comparable)"] = best
-    figures = []
+        rows["SRCC, epoch selected on the test set (not comparable)"] = best
+    metrics = []
     for name, summary in rows.items():
         interval = f"{number(summary.low)} to {number(summary.high)}" if summary.n >= 3 else "-"
-        figures.append([name, number(summary.median), interval, number(summary.mean), number(summary.std)])
+        metrics.append([name, number(summary.median), interval, number(summary.mean), number(summary.std)])
     lines = [f"# {one_line(dataset)}: {count} runs" + (f", {len(failures)} failed" if failures else ""), ""]
     lines += [f"**{note}**\n" for note in notes]
-    lines += markdown_table(["", "median", "95 % of the median", "mean", "std"], figures)
-    rivals = [[r["model"], r["srcc"] or "-", r["plcc"] or "-", r["source"]] for r in published(dataset)]
-    if rivals:
-        lines += ["", *markdown_table(["published", "SRCC", "PLCC", "source"], rivals)]
+    lines += markdown_table(["", "median", "95 % interval", "mean", "std"], metrics)
+    others = [[r["model"], r["srcc"] or "-", r["plcc"] or "-", r["source"]] for r in published(dataset)]
+    if others:
+        lines += ["", *markdown_table(["published", "SRCC", "PLCC", "source"], others)]
     for column, groups in by_group.items():
         if groups:
             medians = [[name, number(summary.median), str(summary.n)] for name, summary in groups.items()]
@@ -137,7 +137,7 @@ def _draw(path: Path, title: Sequence[str], runs: Mapping[str, Result], summarie
         axes.hlines(summaries[metric].median, place - 0.25, place + 0.25, color="black", linewidth=1.2)
     axes.set_xticks(range(len(shown)), [metric.upper().replace("_", " ") for metric in shown])
     axes.set_title("\n".join(title), fontsize=10, parse_math=False)
-    axes.set_ylabel("correlation on the test part")
+    axes.set_ylabel("correlation on the test set")
     axes.grid(axis="y", alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -83,7 +83,7 @@ def test_three_sets(sets, quick, tmp_path, capsys):
         assert f"{row.srcc:.3f}" in (out / "cross.tex").read_text()
     shown = capsys.readouterr().out
     assert "| SRCC: trained on | BIQ2021 | synthetic | mine |" in shown
-    assert "A set's own model is tested on its test part, others on all their images." in shown
+    assert "A model is tested on the test set of its own data and on all images of the other data sets." in shown
     with Image.open(out / "cross.png") as picture:
         assert min(picture.size) > 200
     # What is done is not done again, and a further set adds to it.
@@ -119,7 +119,7 @@ def test_images_trained_on_are_no_test(sets, quick, biq2021_root, tmp_path, caps
     plan = {**sets, "sets": {"BIQ2021": sets["sets"]["BIQ2021"], "copies": table}, "train_on": ["BIQ2021"]}
     assert quick(plan) == 1
     reason = cell(tmp_path / "cross", "BIQ2021", "copies").failure
-    assert reason.startswith("the model was trained or chosen on 13 of these images, first copy")
+    assert reason.startswith("the model was trained or selected on 13 of these images, such as copy")
     assert not (tmp_path / "cross" / "BIQ2021_on_copies").exists()
     assert "| BIQ2021 | " in capsys.readouterr().out
     tested = [i for i, path in enumerate(sorted((biq2021_root / "Images").iterdir())) if "(50" in path.name]
@@ -153,8 +153,8 @@ def test_a_set_that_cannot_be_trained_on_fails_alone(sets, quick, tmp_path, caps
     ("change", "message"),
     [
         ({"sets": {"a/b": {"class_path": "SyntheticDataModule"}}}, "sets: 'a/b' cannot name a folder"),
-        ({"train_on": ["LIVE"]}, "train_on: ['LIVE']; give names of sets: BIQ2021, synthetic, mine"),
-        ({"train_on": []}, "train_on: none; give names of sets"),
+        ({"train_on": ["LIVE"]}, "train_on: ['LIVE']; use names in sets: BIQ2021, synthetic, mine"),
+        ({"train_on": []}, "train_on: none; use names in sets"),
         ({"sets": {"a": {"class_path": "NoDataModule"}}}, "sets.a: "),
         ({"sets": {"a": {"class_path": "BIQ2021DataModule"}}}, "sets.a: "),
         ({"sets": {"a": {"class_path": "BIQ2021DataModule", "init_args": {"root": "gone"}}}}, "gone does not exist"),

@@ -77,5 +77,7 @@ def test_loggers_are_placed_below_the_run(tmp_path):
     assert wandb["init_args"]["name"] == "mine split3"
     assert wandb["init_args"]["save_dir"] == str(tmp_path / "table" / "split3")
     assert _place(True, tmp_path / "split0", "x")[0]["class_path"] == "CSVLogger"
-    with pytest.raises(OptionsError, match="CometLogger cannot be placed; use CSVLogger, TensorBoardLogger or Wandb"):
+    with pytest.raises(
+        OptionsError, match="CometLogger is not supported here; use CSVLogger, TensorBoardLogger or Wandb"
+    ):
         _place({"class_path": "lightning.pytorch.loggers.CometLogger"}, tmp_path / "split0", "x")

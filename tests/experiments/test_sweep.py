@@ -75,9 +75,9 @@ def test_every_combination_is_run_and_ranked_by_validation(options, tmp_path, ca
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "random"}, "only a grid of values runs; use wandb sweep and wandb agent"),
-        ({"parameters": {"model.lr": {"min": 0.1, "max": 0.2}}}, "only a grid of values runs"),
-        ({"metric": None}, "metric: give the name of what the runs are ranked by"),
+        ({"method": "random"}, "only a grid of values can run without a server; use wandb sweep"),
+        ({"parameters": {"model.lr": {"min": 0.1, "max": 0.2}}}, "only a grid of values can run"),
+        ({"metric": None}, "metric: has no name; give the metric that ranks the runs"),
         ({"command": ["python", "train.py"]}, "it must run lml-iqa fit"),
     ],
 )

@@ -108,7 +108,7 @@ def test_files(tmp_path):
     assert content["srcc_by_type"]["blur"]["median"] == pytest.approx(np.median(medians))
     assert f"| SRCC | {frame['srcc'].median():.3f} |" in markdown
     assert "4 runs, 1 failed" in markdown
-    assert "epoch chosen on the test part (not comparable)" in markdown
+    assert "epoch selected on the test set (not comparable)" in markdown
     assert "| split4 | out of memory |" in markdown
     assert "| LML-IQA (paper) | - | 0.942 | arXiv 2406.19247v2, abstract |" in markdown
     tex = (tmp_path / "table.tex").read_text()
