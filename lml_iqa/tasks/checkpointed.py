@@ -1,4 +1,4 @@
-"""A task whose checkpoints say what its scores mean, and from which a run goes on exactly."""
+"""Base of tasks whose checkpoints store the score scale and allow exact resuming."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lml_iqa.utils.checkpoint_io import CheckpointError, is_local, read_checkpoi
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_SHOWN = 300  # characters of torch's list of weights that do not fit
+_SHOWN = 300  # characters of torch's list of mismatched weights
 
 
 class RatedData(Protocol):
-    """What a task needs to know of a data module; any data module with these two will do."""
+    """Interface that a task needs of a data module."""
 
     @property
     def scale(self) -> ScoreScale:
@@ -34,11 +34,11 @@ class RatedData(Protocol):
 
 
 class CheckpointedTask(LightningModule):
-    """Base of tasks that store the scale of their scores, their data and their progress in the checkpoint.
+    """Task that stores its score scale, data provenance and training progress in the checkpoint.
 
     Attributes:
         training_scale: Scale of the data that the model was trained on.
-        provenance: What it was trained on: :meth:`RatedData.provenance`.
+        provenance: :meth:`RatedData.provenance` of the training data.
     """
 
     def __init__(self) -> None:
@@ -47,14 +47,14 @@ class CheckpointedTask(LightningModule):
         self.provenance: dict[str, Any] = {}
         self._training_data: RatedData | None = None
         self._resumed_rng: dict[str, Tensor] | None = None
-        self._resumed_progress = (0.0, 0)  # epochs and optimizer steps of the training that is resumed
+        self._resumed_progress = (0.0, 0)  # epochs and optimizer steps of the resumed run
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """As Lightning's; code in the file is not executed unless ``weights_only`` is False.
+        """Load like Lightning; code in the file is not executed unless ``weights_only`` is False.
 
         Raises:
-            CheckpointError: The file is missing, damaged, something else, or of other network options.
+            CheckpointError: The file is missing, damaged, not such a checkpoint, or has other network options.
         """
         kwargs.setdefault("weights_only", True)
         if not is_local(checkpoint_path):
@@ -67,10 +67,10 @@ class CheckpointedTask(LightningModule):
             raise CheckpointError(f"{checkpoint_path}: {error}") from error
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's, with a short error.
+        """Load like torch, with a short error message.
 
         Raises:
-            CheckpointError: The weights are of a network with other options.
+            CheckpointError: The weights belong to a network with other options.
         """
         try:
             return super().load_state_dict(state_dict, strict, assign)
@@ -79,14 +79,14 @@ class CheckpointedTask(LightningModule):
             raise CheckpointError(f"{file}{other_network(error)}") from error
 
     def setup(self, stage: str) -> None:
-        """Take over the scale and the provenance of the data when training begins."""
+        """Take the score scale and the provenance from the data when training starts."""
         self._training_data = self._data if stage == "fit" else None
         if self._training_data is not None:
             self.training_scale = self._training_data.scale
             self.provenance = self._training_data.provenance()
 
     def on_train_start(self) -> None:
-        """Draw on from where a resumed run stood: what stochastic depth drops is the same as without a break."""
+        """Restore the random state of a resumed run, so that stochastic depth drops the same paths."""
         if self._resumed_rng is not None:
             torch.set_rng_state(self._resumed_rng["cpu"].cpu())
             if self.device.type == "cuda" and "cuda" in self._resumed_rng:
@@ -94,7 +94,7 @@ class CheckpointedTask(LightningModule):
             self._resumed_rng = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what the scores mean, how far training is, and that no other weights are needed to load this file."""
+        """Store the score scale, provenance and progress; loading needs no pretrained weights."""
         checkpoint["lml_iqa"] = {
             "scale": dataclasses.asdict(self.training_scale),
             "provenance": self.provenance,
@@ -105,15 +105,15 @@ class CheckpointedTask(LightningModule):
         checkpoint["hyper_parameters"] = {**checkpoint.get("hyper_parameters", {}), "pretrained": False}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what the scores mean; in ``fit``, resume the training or start another one from these networks.
+        """Restore the score scale; in ``fit``, resume the run or start a new one from the checkpoint's networks.
 
-        On the data of the checkpoint, training is resumed. On other data only the networks are taken over: a new
-        training starts, and scores mean what the new data says.
+        With the data of the checkpoint, the run is resumed. With other data, only the networks are loaded: a new run
+        starts, with scores on the scale of the new data.
 
         Raises:
-            CheckpointError: The checkpoint is not one of this class.
-            ConfigError: The checkpoint was trained on another split of the same data, so that its training images are
-                in today's validation or test set.
+            CheckpointError: The checkpoint does not belong to this class.
+            ConfigError: The checkpoint was trained on another split of the same data, so its training images are in the
+                current validation or test set.
         """
         saved = checkpoint.get("lml_iqa")
         if saved is None:
@@ -125,23 +125,23 @@ class CheckpointedTask(LightningModule):
         before, now = saved["provenance"], self.provenance
         if before.get("data_sha256") != now["data_sha256"]:
             rank_zero_info(
-                f"the checkpoint was trained on {before.get('dataset')}, this is {now['dataset']} with other images or "
-                f"scores: a new training starts from its networks, and scores are on {self.training_scale}"
+                f"the checkpoint was trained on {before.get('dataset')}, the data is {now['dataset']} with other "
+                f"images or scores: a new run starts from its networks, with scores on {self.training_scale}"
             )
-            # What is left is what Lightning must find in a checkpoint.
+            # Keep only the entries that Lightning requires.
             for key in checkpoint.keys() - {"state_dict", "pytorch-lightning_version"}:
                 del checkpoint[key]
             checkpoint.update(optimizer_states=[], lr_schedulers=[])
             return
         if before["split_sha256"] != now["split_sha256"]:
             raise ConfigError(
-                f"the checkpoint was trained on another split of {now['dataset']}, so it knows images of today's "
-                "validation or test set. Give data.split, data.split_seed and data.train_fraction of its run (or the "
-                "split.json beside it) to resume; to fine-tune all the same, use model.initial_weights"
+                f"the checkpoint was trained on another split of {now['dataset']}, so its training images are in the "
+                "current validation or test set; to resume, give data.split, data.split_seed and "
+                "data.train_fraction of its run (or its split.json); to fine-tune anyway, use model.initial_weights"
             )
         if "epochs" not in saved:
             raise CheckpointError(
-                "the checkpoint was saved by an earlier version, which did not store what it had trained on; "
+                "the checkpoint was saved by an earlier version, which did not store its progress; "
                 "start from its networks with model.initial_weights"
             )
         # The same data may come from another class of data module, such as ShardsDataModule.
@@ -153,31 +153,31 @@ class CheckpointedTask(LightningModule):
 
     @property
     def _data(self) -> RatedData | None:
-        """The trainer's data module, if it states the scale and the source of its scores."""
+        """The trainer's data module, if it implements :class:`RatedData`."""
         data = getattr(self.trainer, "datamodule", None)
         return data if all(hasattr(type(data), name) for name in ("scale", "provenance")) else None
 
     def _random_state(self) -> dict[str, Tensor]:
-        """State of torch's generators, which alone training draws from; all processes' are alike."""
+        """State of torch's generators, the only ones used in training; the same on all processes."""
         state = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.device)
         return state
 
     def _total_steps(self) -> int:
-        """Optimizer steps of a whole run with today's batch size and number of processes."""
+        """Optimizer steps of the whole run with the current batch size and number of processes."""
         total = self.trainer.estimated_stepping_batches
         if not math.isfinite(total) or total < 1:
             raise ConfigError(
-                "the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps, and leave "
-                "trainer.limit_train_batches above 0"
+                "trainer.max_epochs: the schedule needs the length of the run; set trainer.max_epochs or "
+                "trainer.max_steps, and keep trainer.limit_train_batches above 0"
             )
         return int(total)
 
     def _steps_resumed(self) -> float:
-        """Steps that the training before a resume would have taken with today's batch size, less those it took.
+        """Steps that the resumed run would have taken with the current batch size, minus the steps it took.
 
-        So the schedules go on where they were, by epochs. A run whose length is given in steps counts steps.
+        The schedules thus continue by epochs. A run whose length is given in steps counts steps.
         """
         total = self._total_steps()
         epochs, steps = self._resumed_progress
@@ -189,16 +189,16 @@ class CheckpointedTask(LightningModule):
         return max(1, self.trainer.max_epochs or 1)
 
     def _progress(self) -> float:
-        """Share of the run's optimizer steps that is done, 0..1."""
+        """Completed share of the run's optimizer steps, 0..1."""
         return min(1.0, (self.trainer.global_step + self._steps_resumed()) / self._total_steps())
 
     def _epochs(self) -> float:
-        """Epochs that are done, as the schedules count them."""
+        """Completed epochs, as counted by the schedules."""
         return (self.trainer.global_step + self._steps_resumed()) * self._max_epochs() / self._total_steps()
 
 
 def other_network(error: Exception) -> str:
-    """One line of torch's list of weights that do not fit, and the cure."""
+    """Format torch's list of mismatched weights as one line, with the cure."""
     found = " ".join(str(error).split())
     return (
         f"trained with other network options: {found[:_SHOWN]}{'...' if len(found) > _SHOWN else ''}; "

@@ -1,10 +1,10 @@
-"""The LightningModule: trains the pair, follows it with the teacher, and reports scores in native units."""
+"""LightningModule that trains the student, updates the EMA teacher, and reports scores in native units."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -39,77 +39,66 @@ from lml_iqa.utils.distributed import sum_over_processes, world
 from lml_iqa.utils.options import check_choice, check_range
 from lml_iqa.utils.trainer_options import check_precision
 
-if TYPE_CHECKING:
-    pass
-
 PredictWith = Literal["teacher", "student"]
-
-_SHOWN = 300  # characters of torch's list of weights that do not fit
 
 
 class LMLTask(CheckpointedTask):
     """LML-IQA on any :class:`~lml_iqa.datamodules.base.IQADataModule`.
 
     The total loss is ``quality + lambda_image * image + lambda_manifold * manifold + lambda_mutual * mutual``; a weight
-    of zero switches a term off. Everything marked *ours* is not the paper's.
+    of zero switches a term off. Options marked *ours* are not from the paper.
 
     Args:
         backbone: timm name of the encoder. Default: the protocol's DeiT-III ViT-S/16.
-        pretrained: ``true``: timm's weights, from its cache or hub; a path: a state dict, loaded strictly;
-            ``"packaged"``: from an installed package; ``false``: random.
-        initial_weights: Checkpoint of another run whose networks this one starts from (fine-tuning). Unlike
-            ``ckpt_path`` it brings no hyper-parameters along.
-        freeze_backbone: Train decoder and heads only.
-        train_batch_norm: Whether batch normalization follows the statistics of each batch in training, that of all
-            processes together.
-        stages: How many last stages of a feature network (CNN) are joined. Ours.
+        pretrained: ``true``: timm's weights, from its cache or the hub; a path: a state dict, loaded strictly;
+            ``"packaged"``: from an installed package; ``false``: random initialization.
+        initial_weights: Checkpoint of another run from whose networks this run starts (fine-tuning). Unlike
+            ``ckpt_path``, it does not set hyper-parameters.
+        freeze_backbone: Whether to train only the decoder and the heads.
+        train_batch_norm: Whether batch normalization uses batch statistics in training, over all processes.
+        stages: Number of last stages of a feature network (CNN) to join. Ours.
         drop_path: Stochastic depth of the encoder, 0..1.
-        img_size: Side of the crops in pixels (``data.crop_size``), for encoders that are built for one size.
+        img_size: Side of the crops in pixels (``data.crop_size``), for encoders built for one size.
         decoder_width: Width of the panel decoder; default the encoder's (feature networks: 192).
         decoder_heads: Attention heads of the panel decoder.
-        panel_size: Judges in the panel.
+        panel_size: Number of learnable queries in the attention panel (DEIQT).
         embedding_dim: Width of the embeddings. Ours.
-        saliency: How an image's crops are compared: ``joint_attention``, ``panel_attention``, ``uniform``, ``random``.
+        saliency: Source of the crops' saliency: ``joint_attention``, ``panel_attention``, ``uniform`` or ``random``.
             Ours.
-        lambda_image: Weight of the image term: smooth-L1 between MOS and the image's score, which is its crops' scores
-            weighted by the student's saliency. Nothing else tells the saliency which crops count. On photographs rated
-            as a whole it is worth the more the less of them a crop shows: +.048 PLCC where a sixteenth (frozen encoder:
-            +.051), +.0045 (frozen) where a quarter, nothing where half (BIQ2021, EfficientNet-lite0:
-            ``benchmarks/README.md``). Where distortions lie evenly over the image, as in synthetic sets, leave it off
-            and take ``aggregate: mean``. Ours.
-        lambda_manifold: Weight of the local-manifold loss. On photographs, with the encoder trained, it gains .0055
-            PLCC and .011 SRCC, in 7 and 6 of 7 seeds (BIQ2021, EfficientNet-lite0); with a frozen one nothing that
-            could be measured on photographs, and .013 PLCC on synthetic distortions (8 seeds:
+        lambda_image: Weight of the image term: smooth-L1 between the MOS and the mean of the crop scores weighted by
+            the student's saliency. No other term teaches the saliency which crops count; the smaller the part of an
+            authentic photograph that a crop shows, the more this helps. For distortions that are uniform over the
+            image, as in synthetic sets, use 0 and ``aggregate: mean`` (``benchmarks/README.md``). Ours.
+        lambda_manifold: Weight of the local-manifold loss, which structures the embeddings (ablation:
             ``benchmarks/README.md``). Ours.
-        temperature: Its temperature. Ours.
-        w_intra: Its weight of intra-class negatives. Ours.
-        w_inter: Its weight of inter-class negatives. Ours.
-        positives: Its positives: ``salient`` (the paper's v2) or ``cluster`` (v1).
-        inter_weighting: Its inter-class weights: ``none`` or ``mos_gap``. Ours.
-        lambda_mutual: Weight of mutual learning. Off by default: it did nothing that could be measured, on BIQ2021 or
-            on synthetic distortions of 24 photographs (``benchmarks/README.md``). Ours.
-        mutual_ramp: Share of the run over which mutual learning comes in, linearly from zero. Ours.
-        teacher_horizon: Share of the steps so far that the teacher looks back over, above 0 and up to 1; its momentum
-            is :func:`~lml_iqa.tasks.schedules.teacher_momentum`. Ours: 0.02 to 0.1 scored as the student did (BIQ2021,
-            EfficientNet-lite0: ``benchmarks/ablation/teacher_horizon.py``), longer ones lag behind.
-        beta: Where the smooth-L1 losses turn from quadratic to linear, on the 0..1 scale. Ours.
-        aggregate: Image score over its crops: ``mean`` or ``saliency``. Ours.
-        predict_with: Whose scores are reported: ``teacher`` or ``student``. Ours.
+        temperature: Temperature of the local-manifold loss. Ours.
+        w_intra: Weight of its intra-class negatives. Ours.
+        w_inter: Weight of its inter-class negatives. Ours.
+        positives: Positives of the local-manifold loss: ``salient`` (the paper's v2) or ``cluster`` (v1).
+        inter_weighting: Weights of its inter-class negatives: ``none`` or ``mos_gap``. Ours.
+        lambda_mutual: Weight of mutual learning between student and teacher. Off by default, as the ablation showed no
+            gain (``benchmarks/README.md``). Ours.
+        mutual_ramp: Share of the run over which mutual learning is ramped up linearly from zero. Ours.
+        teacher_horizon: Averaging horizon of the EMA teacher, as a share of the steps so far, above 0 and up to 1; sets
+            the momentum through :func:`~lml_iqa.tasks.schedules.teacher_momentum`. With horizons above 0.1 the teacher
+            lags behind the student (``benchmarks/README.md``). Ours.
+        beta: Point where the smooth-L1 losses turn from quadratic to linear, on the 0..1 scale. Ours.
+        aggregate: Aggregation of crop scores to the image score: ``mean`` or ``saliency``. Ours.
+        predict_with: Network whose scores are reported: ``teacher`` or ``student``. Ours.
         lr: AdamW's peak learning rate for decoder and heads.
         weight_decay: AdamW's weight decay; none on vectors, biases, position embeddings and class tokens.
         backbone_lr: Learning rate of the encoder as a multiple of ``lr``.
-        layer_decay: Factor on the learning rate from each encoder layer to the one before; 1 for none. A pretrained
-            ViT-S of DINOv2's shape was ruined by the protocol's 2e-4 for all layers (PLCC .27 after an epoch of
-            BIQ2021), and not by ``lr`` 5e-4, ``backbone_lr`` 0.2 and 0.65 here (.75). EfficientNet-lite0 was no better
-            for it (``benchmarks/README.md``).
+        layer_decay: Factor on the learning rate from each encoder layer to the one before; 1 for none. Pretrained ViTs
+            other than DeiT-III may need about 0.65, with a lower ``backbone_lr``, to keep their weights intact
+            (``benchmarks/README.md``).
         schedule: ``cosine``, ``step`` (the protocol's: x0.1 every third of the run) or ``constant``.
         warmup: Share of the run over which the learning rate rises from zero.
-        compile: Run the encoders through ``torch.compile``: ``true``, or the name of a backend. Checkpoints do not
-            remember it: with and without they are the same.
+        compile: Whether to run the encoders through ``torch.compile``, or the name of a backend. Not stored in
+            checkpoints, which are the same with and without it.
 
     Raises:
         ValueError: An option is out of range.
-        WeightsError: The weights cannot be had or do not fit.
+        WeightsError: The weights are unavailable or do not fit.
     """
 
     def __init__(
@@ -174,7 +163,7 @@ class LMLTask(CheckpointedTask):
         self.pair = LMLPair(
             LMLNetwork(
                 backbone,
-                # Weights that are about to be replaced need not be downloaded.
+                # Do not download weights that are replaced below.
                 pretrained=pretrained if initial_weights is None else False,
                 saliency=saliency,
                 decoder_width=decoder_width,
@@ -205,16 +194,16 @@ class LMLTask(CheckpointedTask):
             self._start_from(initial_weights)
 
     def forward(self, crops: Tensor) -> CropScores:
-        """Score (B, K, 3, S, S) crops, uint8 or in 0..1, with the network that ``predict_with`` names, on 0..1."""
+        """Score (B, K, 3, S, S) crops, uint8 or in 0..1, on 0..1 with the network selected by ``predict_with``."""
         network = self.pair.teacher if self.hparams["predict_with"] == "teacher" else self.pair.student
         scores: CropScores = network(crops)
         return scores
 
     def setup(self, stage: str) -> None:
-        """Take over what scores mean from the data module when training begins; compile, where asked.
+        """Take the score scale from the data when training starts; compile the encoders if requested.
 
         Raises:
-            ConfigError: The trainer's precision cannot work.
+            ConfigError: The trainer's precision is not supported.
         """
         check_precision(self.trainer.precision)
         strategy: Any = self.trainer.strategy
@@ -222,20 +211,20 @@ class LMLTask(CheckpointedTask):
             strategy.checkpoint_io = WholeCheckpointIO()
         strategy._layer_sync = None  # trainer.sync_batchnorm: would drop the activations that timm keeps in such layers
         if stage == "fit":
-            torch.manual_seed(torch.initial_seed())  # as DDP does: stochastic depth then draws alike on one process
+            torch.manual_seed(torch.initial_seed())  # as DDP does, for the same stochastic depth on one process
         if self._compile:
-            # In place, so that state-dict keys stay; here, as what is compiled does not travel to another process.
+            # In place, to keep the state-dict keys; in setup, as compiled code cannot be sent to other processes.
             backend = "inductor" if self._compile is True else self._compile
             self.pair.student.backbone.compile(backend=backend)
             self.pair.teacher.backbone.compile(backend=backend)
         super().setup(stage)
 
     def on_fit_start(self) -> None:
-        """Silence advice that does not apply: the losses are logged as means over all processes."""
+        """Silence advice that does not apply, as the losses are already means over all processes."""
         warnings.filterwarnings("ignore", r"It is recommended to use `self.log\('train/", PossibleUserWarning)
 
     def training_step(self, batch: CropBatch, batch_idx: int) -> Tensor:
-        """Total loss of a batch; each term is logged before its weight."""
+        """Compute the total loss of a batch; the terms are logged unweighted."""
         hp = self.hparams
         if hp["lambda_manifold"] == 0 and hp["lambda_mutual"] == 0:
             student = teacher = self.pair.student(batch["crops"])
@@ -261,8 +250,8 @@ class LMLTask(CheckpointedTask):
             ramp = min(1.0, self._progress() / hp["mutual_ramp"]) if hp["mutual_ramp"] > 0 else 1.0
             loss = loss + ramp * hp["lambda_mutual"] * (terms["mutual_where"] + terms["mutual_what"])
         losses = {f"train/{name}": value.detach() for name, value in {"loss": loss, **terms}.items()}
-        # One message a step: the sums over all images, and their number. DDP takes the mean of the processes'
-        # gradients, so each loss is weighted by its share of the images: together that is the mean over all images.
+        # One all-reduce per step, of the sums over all images and their number. DDP averages the gradients of the
+        # processes, so each loss is weighted by its share of the images, which gives the mean over all images.
         here = torch.stack([value * len(mos) for value in losses.values()] + [loss.new_tensor(len(mos))])
         *sums, images = sum_over_processes(here).unbind()
         means = {name: value / images for name, value in zip(losses, sums, strict=True)}
@@ -271,10 +260,10 @@ class LMLTask(CheckpointedTask):
         return loss * share
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step the optimizer, then let the teacher follow: once per optimizer step, whatever the accumulation.
+        """Step the optimizer, then update the teacher, once per optimizer step under gradient accumulation.
 
-        A step that 16-bit gradient scaling leaves out, because a gradient overflowed, counts in the schedules like any
-        other, but there is nothing to follow.
+        A step that 16-bit gradient scaling skips after an overflow counts in the schedules, but does not update the
+        teacher.
         """
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler is not None else 0.0
@@ -285,7 +274,7 @@ class LMLTask(CheckpointedTask):
         self.pair.update_teacher(teacher_momentum(self.trainer.global_step + 1, hp["teacher_horizon"]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW over parameter groups, with the schedule advanced every step."""
+        """Return AdamW over parameter groups, and the schedule, advanced every step."""
         hp = self.hparams
         groups = parameter_groups(
             self.pair.student,
@@ -303,19 +292,19 @@ class LMLTask(CheckpointedTask):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def validation_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
-        """Collect the image scores of a batch, and hand them to callbacks."""
+        """Score a batch, update the metrics, and return the scores for callbacks."""
         return self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
-        """Collect the image scores of a batch, and hand them to callbacks."""
+        """Score a batch, update the metrics, and return the scores for callbacks."""
         return self._evaluate(batch, self.test_metrics)
 
     def predict_step(self, batch: CropBatch, batch_idx: int) -> Prediction:
-        """Score a batch on the scale of the dataset that the model was trained on."""
+        """Score a batch on the scale of the training data."""
         return self._predict(batch, self.training_scale)
 
     def on_validation_start(self) -> None:
-        """Choose the scale that scores are reported on: that of the ratings they are compared with."""
+        """Select the scale of reported scores: that of the ratings they are compared with."""
         self._evaluation_scale = self.training_scale
         if self._data is not None:
             self._evaluation_scale = ratings_scale(self.training_scale, self._data.scale)
@@ -323,31 +312,31 @@ class LMLTask(CheckpointedTask):
                 rank_zero_warn(warning)
 
     def on_test_start(self) -> None:
-        """Choose the scale as in validation; warn where images are resized or cropped otherwise than in training."""
+        """Select the scale as in validation; warn if images are resized or cropped differently than in training."""
         self.on_validation_start()
         self.on_predict_start()
 
     def on_predict_start(self) -> None:
-        """Warn where images are resized or cropped otherwise than in training."""
+        """Warn if images are resized or cropped differently than in training."""
         for name in ("crop_size", "short_side"):
             trained, given = self.provenance.get(name), getattr(self._data, name, None)
             if self._data is not None and self.provenance and trained != given:
                 rank_zero_warn(
                     f"this model was trained with data.{name}={trained} and now scores with {given}, which changes "
-                    f"what its scores mean; give --data.{name}={'null' if trained is None else trained}"
+                    f"its scores; give --data.{name}={'null' if trained is None else trained}"
                 )
 
     def on_validation_epoch_end(self) -> None:
-        """Log the correlations over the whole part."""
+        """Log the metrics over the whole validation set."""
         self._log_metrics("val", self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Log the correlations over the whole part."""
+        """Log the metrics over the whole test set."""
         self._log_metrics("test", self.test_metrics)
 
     def _evaluate(self, batch: CropBatch, metrics: QualityMetrics) -> Prediction:
         prediction = self._predict(batch, self._evaluation_scale)
-        # The ratings are on the evaluation's scale in native units, not on 0..1: see ratings_scale.
+        # Ratings are compared in native units of the evaluation scale, not on 0..1: see ratings_scale.
         ratings = (self.training_scale if self._data is None else self._data.scale).to_native(batch["mos"])
         metrics.update(prediction["score"], ratings, batch["image_id"])
         return prediction
@@ -366,15 +355,15 @@ class LMLTask(CheckpointedTask):
             image_id=batch["image_id"],
         )
 
-    def _log_metrics(self, part: str, metrics: QualityMetrics) -> None:
-        self.log_dict({f"{part}/{name}": value for name, value in metrics.compute().items()}, sync_dist=True)
+    def _log_metrics(self, stage: str, metrics: QualityMetrics) -> None:
+        self.log_dict({f"{stage}/{name}": value for name, value in metrics.compute().items()}, sync_dist=True)
         metrics.reset()
 
     def _start_from(self, path: str) -> None:
-        """Load the networks of another run's checkpoint, strictly, and nothing else of it."""
+        """Load only the networks of another run's checkpoint, strictly."""
         state = {k.removeprefix("pair."): v for k, v in read_state(path).items() if k.startswith("pair.")}
         if not state:
-            raise WeightsError(f"{path}: no checkpoint of LML-IQA; for an encoder's weights use model.pretrained")
+            raise WeightsError(f"{path}: not a checkpoint of LML-IQA; for encoder weights use model.pretrained")
         try:
             self.pair.load_state_dict(state)
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Which parameters decay, and how fast each learns."""
+"""Optimizer parameter groups: learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Split the trainable parameters into optimizer groups.
 
-    No weight decay on vectors, biases, the panel, position embeddings and class tokens (the protocol's rule).
+    Vectors, biases, the panel, position embeddings and class tokens have no weight decay (the protocol's rule).
 
     Args:
         network: The student.
-        lr: Learning rate of decoder and heads.
-        weight_decay: Weight decay of the rest.
+        lr: Learning rate of the decoder and the heads.
+        weight_decay: Weight decay of all other parameters.
         backbone_lr: Learning rate of the encoder's last layer, as a multiple of ``lr``.
         layer_decay: Factor on the learning rate from each encoder layer to the one before it; 1 for none.
 
     Returns:
-        Groups with ``params``, ``lr`` and ``weight_decay``, one for each pair of rates; none of a frozen encoder.
+        Groups with ``params``, ``lr`` and ``weight_decay``, one per pair of rates; none for a frozen encoder.
     """
     merged: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

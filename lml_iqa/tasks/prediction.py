@@ -1,4 +1,4 @@
-"""What the task hands to callbacks in validation, test and prediction."""
+"""Output of the validation, test and prediction steps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Prediction(TypedDict):
     """Scores of a batch of B images.
 
     Attributes:
-        scale: Range and direction of all scores in this prediction, as the arguments of
+        scale: Range and direction of all scores in this prediction, as arguments of
             :class:`~lml_iqa.datasets.scale.ScoreScale`.
         score: (B,) float32 image scores.
-        spread: (B,) float32 standard deviation between an image's crop scores.
+        spread: (B,) float32 standard deviation of an image's crop scores.
         crop_scores: (B, K) float32.
         saliency: (B, K) float32, sums to one over K.
         embedding: (B, Z) float32 unit vectors: the embeddings of the most salient crops.

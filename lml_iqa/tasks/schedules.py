@@ -1,4 +1,4 @@
-"""Our own schedules, so that no library update changes what a YAML means."""
+"""Schedules of learning rate and momentum, independent of library versions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Schedule = Literal["cosine", "step", "constant"]
 def learning_rate_factor(step: float, total: int, *, schedule: Schedule, warmup: float) -> float:
     """Factor on the learning rate of an optimizer step.
 
-    The warm-up counts a step when it ends and the decay when it begins, so that no step is taken at a rate of zero.
+    The warm-up counts a step at its end and the decay at its start, so that no step has a rate of zero.
 
     Args:
-        step: Number of the step, from 0.
+        step: Index of the step, from 0.
         total: Number of steps of the run.
         schedule: ``cosine``: towards zero along half a cosine; ``step``: times 0.1 after the warm-up and each
             third of the run (the protocol: a warm-up of 3 of 9 epochs, then x0.1 every 3); ``constant``.
@@ -26,13 +26,13 @@ def learning_rate_factor(step: float, total: int, *, schedule: Schedule, warmup:
         The factor, above 0 and at most 1.
 
     Raises:
-        ValueError: Unknown schedule.
+        ValueError: The schedule is unknown.
     """
     check_choice("schedule", schedule, Schedule)
     warmed_up = (step + 1) / total
     if warmed_up < warmup:
         return warmed_up / warmup
-    # Schedulers also ask for the step after the last one.
+    # Schedulers also evaluate the step after the last one.
     done = max(0.0, min(step, total - 1) / total - warmup)
     if schedule == "step":
         return float(0.1 ** math.floor(3 * done + 1e-9))
@@ -42,21 +42,21 @@ def learning_rate_factor(step: float, total: int, *, schedule: Schedule, warmup:
 
 
 def teacher_momentum(step: int, horizon: float) -> float:
-    """Momentum of an average that looks back over a share of the steps so far, whatever the length of the run.
+    """Momentum of an EMA whose horizon is a share of the steps so far.
 
-    A fixed momentum means another thing for each data set: 0.995 looks back over 200 steps, which is nothing in a run
-    of 20,000 and half of a run of 400. The average of a profile that grows with time is known from Karras et al.,
+    The effect of a fixed momentum depends on the length of the run: 0.995 averages over 200 steps, which is little in a
+    run of 20,000 steps and half of a run of 400. EMA profiles that grow with time are described by Karras et al.,
     "Analyzing and improving the training dynamics of diffusion models", CVPR 2024.
 
     Args:
         step: Number of the optimizer step, from 1.
-        horizon: Share of the steps so far, above 0.
+        horizon: Horizon as a share of the steps so far, above 0 and at most 1.
 
     Returns:
-        The momentum, 0..1: near 0 in the first steps, rising.
+        The momentum, 0..1: near 0 in the first steps, then rising.
 
     Raises:
-        ValueError: A number is out of range.
+        ValueError: An argument is out of range.
     """
     check_range("step", step, 1)
     check_range("horizon", horizon, 0, 1, open_low=True)
