@@ -1,1 +1,1 @@
-"""Small helpers that do not know about image quality."""
+"""Helpers that are independent of image quality."""

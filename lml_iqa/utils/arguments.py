@@ -1,4 +1,4 @@
-"""Reading of command-line values: home folders, and the spellings of Python that wandb's sweeps use."""
+"""Parsing of command-line values: home folders, and the Python spellings that wandb sweeps pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HOME = re.compile(r"~[\w.-]*(/|$)")
 
 
 def expand_home(value: Any) -> Any:
-    """Expand ``~`` and ``~user`` at the start of every text and path of a parsed configuration."""
+    """Expand ``~`` and ``~user`` at the start of every string and path in a parsed configuration."""
     if isinstance(value, Namespace):
         for name, content in list(value.items()):
             value[name] = expand_home(content)
@@ -26,15 +26,15 @@ def expand_home(value: Any) -> Any:
     elif isinstance(value, list):
         return [expand_home(content) for content in value]
     elif isinstance(value, (str, Path)) and _HOME.match(str(value)):
-        return type(value)(os.path.expanduser(value))  # noqa: PTH111  unknown users stay as they are
+        return type(value)(os.path.expanduser(value))  # noqa: PTH111  keeps unknown users
     return value
 
 
 def whole_number(text: str) -> int:
-    """An int, also from the spellings ``4.0`` and ``1e3`` of a whole number.
+    """Parse an int, also from the spellings ``4.0`` and ``1e3`` of a whole number.
 
     Raises:
-        ValueError: It is not a whole number.
+        ValueError: The text is not a whole number.
     """
     try:
         return int(text)
@@ -46,15 +46,15 @@ def whole_number(text: str) -> int:
 
 
 class ArgumentParser(LightningArgumentParser):
-    """Takes ``None`` for ``null``, and ``4.0`` and ``1e3`` for whole numbers, where the option's type has them.
+    """Parser that accepts ``None`` for ``null``, and ``4.0`` and ``1e3`` for ints, where the option's type allows it.
 
-    Sweeps of wandb pass values as Python prints them. Text stays text: only an option whose type is neither text nor
-    float takes ``4.0`` as 4. And ``1`` stays an int for options that are an int or a float (``limit_test_batches``: one
-    batch, where 1.0 is all of them).
+    wandb sweeps pass values as Python prints them. Strings are kept: ``4.0`` becomes 4 only if the option's type
+    includes neither str nor float. ``1`` stays an int for options of type int or float (``limit_test_batches``: 1 is
+    one batch, 1.0 all batches).
     """
 
-    # Two private methods, as no public one sees a value together with its option: of the command line, and of files and
-    # nested classes. If a new version no longer calls one, such values are refused again, and nothing else changes.
+    # Private methods, as no public one sees a value together with its option: the first for the command line, the
+    # second for files and nested classes. If a later version stops calling one, such values are rejected again.
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         return super()._get_values(action, [_plain(text, action) for text in arg_strings])
 
@@ -65,12 +65,12 @@ class ArgumentParser(LightningArgumentParser):
 def _plain(value: Any, action: Any) -> Any:
     types = set(get_args(getattr(action, "_typehint", None))) or {getattr(action, "_typehint", None)}
     if {int, float} <= types:
-        # Python caches unions: an equal one in the other order, of any library, may have taken its place.
+        # Python caches unions, so the type may be an equal union in the other order, created by any library.
         order = [int, float, *sorted(types - {int, float}, key=str)]
         action._typehint = Union.__getitem__(tuple(order))
     if value == "None" and NoneType in types:
         return "null"
     if isinstance(value, (str, float)) and int in types and not {float, str} & types:
-        with suppress(ValueError, OverflowError):  # otherwise the parser refuses it, or takes it as another type
+        with suppress(ValueError, OverflowError):  # left to the parser
             return str(whole_number(str(value)))
     return value

@@ -1,4 +1,4 @@
-"""Writing checkpoints atomically, and reading them with clear errors."""
+"""Atomic writing of checkpoints, and reading with clear errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lml_iqa.utils.torch_files import load_torch_file
 
 
 class CheckpointError(LMLError, RuntimeError):
-    """A checkpoint cannot be written, cannot be read, or is not one of :class:`~lml_iqa.tasks.LMLTask`."""
+    """A checkpoint cannot be written or read, or does not belong to :class:`~lml_iqa.tasks.LMLTask`."""
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = False) -> dict[str, Any]:
@@ -25,41 +25,43 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool =
     Args:
         path: The file; ``~`` is expanded.
         map_location: As in :func:`torch.load`.
-        mmap: Leave tensors on disk until they are used: for looking at other entries.
+        mmap: Whether to leave tensors on disk until they are used; for reading other entries.
 
     Raises:
-        CheckpointError: There is no such file, it is damaged, or it is something else.
+        CheckpointError: The file is missing, damaged, or not such a checkpoint.
     """
     file = Path(path).expanduser()
     if file.is_dir():
-        raise CheckpointError(f"{file}: a folder, not a checkpoint; give a file in it, such as checkpoints/best.ckpt")
+        raise CheckpointError(
+            f"{file}: is a folder, not a checkpoint; give a file in it, such as checkpoints/best.ckpt"
+        )
     if not file.is_file():
         raise CheckpointError(f"{file}: no such checkpoint; give the path of a run's .ckpt file")
     try:
         content = load_torch_file(file, map_location, mmap=mmap)
     except ValueError as error:
-        raise CheckpointError(f"{file}: not readable as a checkpoint: {error}; {_CURE}") from error
+        raise CheckpointError(f"{file}: cannot be read as a checkpoint: {error}; {_CURE}") from error
     if not isinstance(content, Mapping) or not {"state_dict", "lml_iqa"} <= content.keys():
         other = isinstance(content, Mapping) and "pytorch-lightning_version" in content
-        kind = "a checkpoint of another LightningModule" if other else "no checkpoint of lml-iqa"
+        kind = "a checkpoint of another LightningModule" if other else "not a checkpoint of lml-iqa"
         raise CheckpointError(f"{file}: {kind}; {_CURE}")
     return dict(content)
 
 
 def is_local(path: Any) -> bool:
-    """Whether a checkpoint is a local file, neither open already nor at a remote address."""
+    """Return whether a checkpoint is a local path, not an open file or a remote address."""
     return isinstance(path, (str, os.PathLike)) and "://" not in str(path)
 
 
-_CURE = "give the .ckpt file of a run (weights alone: --model.pretrained, --model.initial_weights)"
+_CURE = "give the .ckpt file of a run (for weights alone, use --model.pretrained or --model.initial_weights)"
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically, and reads those of :class:`~lml_iqa.tasks.LMLTask` with clear errors.
+    """Checkpoint IO that writes atomically, and reads checkpoints of :class:`~lml_iqa.tasks.LMLTask` with clear errors.
 
-    Lightning's own IO writes into the system's temporary folder, and copies from there if that is another disk: a kill
-    or a full disk then leaves a partial checkpoint in place of the previous one. And it ignores a folder that cannot be
-    written. Remote addresses are left to Lightning.
+    Lightning's IO writes to the system's temporary folder and copies from there to other disks, so a kill or a full
+    disk leaves a partial checkpoint in place of the previous one. It also ignores folders that are not writable. Remote
+    addresses are left to Lightning.
     """
 
     def load_checkpoint(
@@ -79,7 +81,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Save a checkpoint.
 
         Raises:
-            CheckpointError: It cannot be written; a previous one in its place is as it was.
+            CheckpointError: The checkpoint cannot be written; a previous file is unchanged.
         """
         if storage_options is not None or not is_local(path):
             super().save_checkpoint(checkpoint, path, storage_options)
@@ -93,18 +95,18 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(whole)
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
-            with suppress(OSError):  # where nothing can be written, there is nothing to remove
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            with suppress(OSError):  # nothing to remove if nothing could be written
                 part.unlink(missing_ok=True)
-            before = "the one before it is as it was" if whole.exists() else "there was none before it"
+            before = "the previous one is unchanged" if whole.exists() else "there is no previous one"
             raise CheckpointError(
-                f"{whole}: the checkpoint could not be written ({_cause(error)}); {before}. "
-                "Make room, or allow writing, and go on from the last whole one with --ckpt_path"
+                f"{whole}: the checkpoint could not be written ({_cause(error)}), {before}; "
+                "free disk space or allow writing, and resume from the last complete checkpoint with --ckpt_path"
             ) from error
 
 
 def _cause(error: BaseException) -> str:
-    """The system's own words, where it is the cause of the cause."""
+    """Message of the operating system, if its error is the root cause."""
     while not isinstance(error, OSError) and error.__context__ is not None:
         error = error.__context__
     return str(error.strerror or error) if isinstance(error, OSError) else str(error).splitlines()[0]

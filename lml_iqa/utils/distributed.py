@@ -1,4 +1,4 @@
-"""What processes that train together tell one another. Alone, a process keeps what it has."""
+"""Differentiable collectives for batches of uneven size; no-ops on a single process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor, distributed
 
 
 def world() -> tuple[int, int]:
-    """Number of processes that train together, and the rank of this one."""
+    """Number of processes, and the rank of this one."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size(), distributed.get_rank()
     return 1, 0
 
 
 def row_counts(rows: Tensor) -> list[int]:
-    """How many rows each process holds, in rank order. Costs the wait for one small message.
+    """Number of rows on each process, in rank order; synchronizes the processes.
 
     Args:
-        rows: (n, ...), n different on each process or not.
+        rows: (n, ...); n may differ between processes.
     """
     if world()[0] == 1:
         return [len(rows)]
@@ -29,12 +29,12 @@ def row_counts(rows: Tensor) -> list[int]:
 
 
 def gather_rows(rows: Tensor, counts: Sequence[int]) -> Tensor:
-    """Concatenate every process's rows in rank order; alone, the rows themselves.
+    """Concatenate the rows of all processes in rank order; a single process gets its rows back.
 
-    The gradient flows back to the process that each row came from, summed over the processes that used it.
+    Gradients flow back to the process that each row came from, summed over the processes that used it.
 
     Args:
-        rows: (n, ...), the same on every process but for n.
+        rows: (n, ...), with the same shape on every process except for n.
         counts: n of every process, from :func:`row_counts`.
 
     Returns:
@@ -52,11 +52,11 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 
 class _GatherRows(torch.autograd.Function):
-    # torch's own gather with gradient is deprecated, and its successor is younger than the oldest torch supported here.
+    # torch's gather with gradient is deprecated, and its successor is missing in the oldest supported torch.
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: Sequence[int]) -> Tensor:
         ctx.counts = list(counts)
-        most = max(counts)  # messages are of one length: fill up, and cut off
+        most = max(counts)  # messages have equal length: pad, then cut
         filled = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
         gathered = _gather(filled)
         return torch.cat([part[:n] for part, n in zip(gathered.split(most), counts, strict=True)])

@@ -1,4 +1,4 @@
-"""Saving matplotlib figures whose text contains file names."""
+"""Saving of matplotlib figures whose text contains file names."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SHOWN = 40  # characters of a file name that fit over an image
 def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> None:
     """Write a figure as PNG, atomically."""
     with atomic_path(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a box in the picture says as much
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the figure shows a box instead
         figure.savefig(temporary, format="png", dpi=dpi)
 
 
 def set_file_title(axes: Axes, name: str | os.PathLike[str], text: str, fontsize: float = 9) -> None:
-    """Title of an image: the end of its file name, never read as mathematics (``$x$``), and a line of text."""
+    """Set the title of an image: the end of its file name, never parsed as math (``$x$``), and a line of text."""
     shown = printable(Path(name).name)
     shown = shown if len(shown) <= _SHOWN else f"...{shown[3 - _SHOWN :]}"
     axes.set_title(f"{shown}\n{text}", fontsize=fontsize, parse_math=False)

@@ -1,4 +1,4 @@
-"""Writing files atomically, and showing file names that are not plain text."""
+"""Atomic writing of files, and display of file names that are not plain text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LONGEST_NAME = 255  # bytes, on the usual file systems
+_LONGEST_NAME = 255  # bytes, on common file systems
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Not derived from the name, which may already have the greatest length that the file system allows.
+    # Not derived from the name, which may already have the maximum length of the file system.
     temporary = target.with_name(f".{uuid.uuid4().hex}{target.suffix if len(target.suffix) < 16 else ''}")
     try:
         yield temporary
@@ -42,9 +42,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def with_ending(name: str, ending: str) -> str:
-    """File name of an output that belongs to the file ``name``: its own with an ending, shortened where too long.
+    """Append an ending to a file name, for an output that belongs to the file; long names are shortened.
 
-    A shortened name ends with a hash of the whole, so that two files never share an output.
+    A shortened name ends with a hash of the full name, so that two files never share an output.
     """
     *folders, last = name.split("/")
     encoded = os.fsencode(last)
@@ -56,7 +56,7 @@ def with_ending(name: str, ending: str) -> str:
 
 
 def printable(name: str | os.PathLike[str]) -> str:
-    """A file name for terminals, pictures and messages: one line, valid Unicode, nothing invisible.
+    """Format a file name for terminals, figures and messages: one line of valid, visible Unicode.
 
     Control and format characters (such as right-to-left overrides) and bytes that are not UTF-8 become escapes.
     """

@@ -1,4 +1,4 @@
-"""Keeping freed memory for the next training step, where the C library would hand it back."""
+"""Allocator setting that keeps freed memory for the next training step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _TENSOR = 2**30  # bytes: larger than the activations of any step on a CPU
 def keep_freed_memory() -> bool:
     """Let glibc's allocator reuse the memory of large tensors instead of returning it to the kernel.
 
-    By default each large activation is mapped afresh and zeroed page by page at every step, which made a training step
-    on CPU cores 1.4 to 2 times as long (``benchmarks/cpu_step.py``). The process keeps its peak memory until it
-    ends. Only programs should call this, libraries not: it holds for the whole process.
+    By default, each large activation is mapped anew and zeroed page by page at every step, which slows down training on
+    CPUs (``benchmarks/README.md``). With this setting, the process keeps its peak memory until it ends. Call this from
+    programs only, not from libraries, as it applies to the whole process.
 
     Returns:
-        Whether the C library is glibc and took the setting; elsewhere nothing changes.
+        Whether the setting was applied; False without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

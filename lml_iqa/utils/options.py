@@ -1,4 +1,4 @@
-"""Checks of options given in Python; the command line checks types by itself."""
+"""Validation of option values; types are checked by the command line."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:
-    """Refuse a value that is not one of a ``Literal``'s.
+    """Check that a value is one of the choices of a ``Literal``.
 
     Raises:
-        ValueError: Names the option, the value and the choices.
+        ValueError: The value is not one of the choices.
     """
     known = get_args(choices)
     if value not in known:
@@ -19,17 +19,17 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-    """Refuse a number that is not finite or not in ``low..high``.
+    """Check that a number is finite and in ``low..high``.
 
     Args:
-        name: The option.
-        value: The number.
+        name: Name of the option.
+        value: Number to check.
         low: Lowest allowed number.
         high: Highest allowed number.
-        open_low: Whether ``low`` itself is refused.
+        open_low: Whether to exclude ``low`` itself.
 
     Raises:
-        ValueError: Names the option, the value and the range.
+        ValueError: The number is not finite or out of range.
     """
     if isinstance(value, Real) and math.isfinite(value) and low <= value <= high and not (open_low and value == low):
         return

@@ -1,4 +1,4 @@
-"""Where a run's files lie."""
+"""Folder of a run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lml_iqa.errors import LMLError
 
 
 class RunFolderError(LMLError):
-    """A run's folder is in use."""
+    """The folder is in use by another run."""
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Folder of a run: its logger's own where it has one, else ``default_root_dir``; ``~`` is expanded."""
+    """Folder of a run: that of its logger, or else ``default_root_dir``; ``~`` is expanded."""
     for logger in trainer.loggers:
         if logger.log_dir is not None:  # CSV, TensorBoard
             return Path(logger.log_dir).expanduser()
@@ -27,18 +27,18 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 def writes_files(trainer: Trainer) -> bool:
-    """Whether this process writes a run's files: rank zero, and not in a dry run (``fast_dev_run``)."""
+    """Return whether this process writes a run's files: on rank zero, unless ``fast_dev_run`` is set."""
     return trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
 
 
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
-    """Keep a run's folder for this process; the system takes it from a killed one.
+    """Lock a run's folder for this process; the system releases the lock of a killed process.
 
-    The ``metrics.csv`` of an earlier part of the run becomes ``metrics_1.csv`` and so on: the logger would delete it.
+    An existing ``metrics.csv`` is renamed to ``metrics_1.csv`` and so on, as the logger would delete it.
 
     Raises:
-        RunFolderError: Another process has it.
+        RunFolderError: Another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -46,7 +46,7 @@ def claim(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise RunFolderError(
-            f"{folder}: another training writes there; wait for it, or give this one a folder of its own "
+            f"{folder}: in use by another run; wait for it, or use another folder "
             "(--trainer.logger.init_args.version NAME; without a logger --trainer.default_root_dir DIR)"
         ) from None
     try:

@@ -1,4 +1,4 @@
-"""Reading ``torch.save`` files that may be damaged, foreign or malicious."""
+"""Safe loading of ``torch.save`` files that may be damaged, foreign or malicious."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-_ZIP = b"PK\x03\x04"  # what torch.save writes since version 1.6
+_ZIP = b"PK\x03\x04"  # format of torch.save since version 1.6
 
 
 def load_torch_file(path: Path, map_location: Any = "cpu", *, mmap: bool = False) -> Any:
@@ -16,10 +16,10 @@ def load_torch_file(path: Path, map_location: Any = "cpu", *, mmap: bool = False
     Args:
         path: An existing file.
         map_location: As in :func:`torch.load`.
-        mmap: Leave tensors on disk until they are used, where the file's format allows it.
+        mmap: Whether to leave tensors on disk until they are used, if the file's format allows it.
 
     Raises:
-        ValueError: The file cannot be loaded; the message is a clause that says why.
+        ValueError: The file cannot be loaded; the message is a clause with the reason.
     """
     start = b""
     try:
@@ -36,7 +36,7 @@ def _reason(start: bytes, error: str) -> str:
     if not start:
         return "the file is empty"
     if "Unsupported global" in error or "Unsupported class" in error:
-        return "it holds Python objects, which are not loaded because loading them could execute code"
+        return "it contains Python objects, which could execute code when loaded"
     if start == _ZIP:
-        return "it is cut off or damaged, or another kind of archive"
-    return "it is not a file of torch.save, or it is damaged"
+        return "it is truncated or damaged, or another kind of archive"
+    return "it is not a torch.save file, or it is damaged"

@@ -1,4 +1,4 @@
-"""Trainer options that cannot work here: each is refused in one sentence, before anything is read."""
+"""Rejection of unsupported trainer options, before any data is read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LIMITS = {
 
 
 def check_precision(precision: Any) -> None:
-    """Refuse a precision whose weights are not float32: the heads, the losses and the metrics need them.
+    """Reject precisions without float32 weights, which heads, losses and metrics need.
 
     Args:
-        precision: ``Trainer.precision``, or a spelling of it that Lightning takes.
+        precision: ``Trainer.precision``, or a spelling of it that Lightning accepts.
 
     Raises:
         ConfigError: The weights would not be float32.
@@ -28,25 +28,25 @@ def check_precision(precision: Any) -> None:
     full = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "None": "32-true"}
     if full.get(str(precision), str(precision)) not in _PRECISIONS:
         raise ConfigError(
-            f"trainer.precision: {precision}; the weights must be float32: give one of {', '.join(_PRECISIONS)}"
+            f"trainer.precision: {precision} does not keep float32 weights; use one of {', '.join(_PRECISIONS)}"
         )
 
 
 def check_trainer_options(subcommand: str, given: Mapping[str, Any]) -> None:
-    """Refuse trainer options that this package cannot work with.
+    """Reject trainer options that this package does not support.
 
     Args:
         subcommand: ``fit``, ``validate``, ``test`` or ``predict``.
-        given: The options of the subcommand: ``trainer`` and others.
+        given: Options of the subcommand, including ``trainer``.
 
     Raises:
-        ConfigError: Names the option and what to write.
+        ConfigError: An option is not supported.
     """
     trainer = given["trainer"]
     if trainer["barebones"]:
         raise ConfigError(
             "trainer.barebones: true switches off the logs, metrics and checkpoints that a run needs; leave it out "
-            "(for a trial of a few batches: --trainer.fast_dev_run true)"
+            "(to try a few batches, use --trainer.fast_dev_run true)"
         )
     check_precision(trainer["precision"])
     limit, verb = _LIMITS[subcommand], "train on" if subcommand == "fit" else subcommand
@@ -55,5 +55,5 @@ def check_trainer_options(subcommand: str, given: Mapping[str, Any]) -> None:
             raise ConfigError(f"trainer.{option}: 0 leaves nothing to {verb}; give a larger number, or leave it out")
     if subcommand == "fit" and given.get("test_after_fit") and trainer["limit_test_batches"] == 0:
         raise ConfigError(
-            "trainer.limit_test_batches: 0 leaves nothing to test; give --test_after_fit false to go without a test"
+            "trainer.limit_test_batches: 0 leaves nothing to test; give --test_after_fit false to skip the test"
         )

@@ -1,4 +1,4 @@
-"""Which image each worker process reads at the moment, as the main process sees it after a worker's death."""
+"""Record of the image that each worker process is reading, for errors after the death of a worker."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.utils.data import get_worker_info
 
 
 class Reading:
-    """A note of every worker in shared memory: its process id, and the row of the image it is at.
+    """Shared-memory record of every worker: its process ID, and the row of the image it is reading.
 
     Args:
-        workers: Number of worker processes; in the main process nothing is noted.
+        workers: Number of worker processes; the main process records nothing.
     """
 
     def __init__(self, workers: int = 0) -> None:
@@ -23,7 +23,7 @@ class Reading:
 
     @contextmanager
     def __call__(self, row: int) -> Iterator[None]:
-        """Note that this process reads the image of a row, as long as it does."""
+        """Record that this process is reading the image of a row, while the context lasts."""
         worker = get_worker_info()
         if worker is None or worker.id >= len(self._notes):
             yield
@@ -35,6 +35,6 @@ class Reading:
             self._notes[worker.id, 1] = -1
 
     def of_dead(self) -> list[int]:
-        """Rows that were being read by worker processes that have died."""
+        """Rows that dead worker processes were reading."""
         alive = {process.pid for process in multiprocessing.active_children()}
         return [row for process, row in self._notes.tolist() if process >= 0 and process not in alive and row >= 0]

@@ -86,9 +86,9 @@ def test_works(fit, options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--trainer.precision=bf16-true"], "trainer.precision: bf16-true; the weights must be float32"),
-        (["--trainer.precision=64-true"], "trainer.precision: 64-true; the weights must be float32"),
-        (["--trainer.precision=16-true"], "trainer.precision: 16-true; the weights must be float32"),
+        (["--trainer.precision=bf16-true"], "trainer.precision: bf16-true does not keep float32 weights; use"),
+        (["--trainer.precision=64-true"], "trainer.precision: 64-true does not keep float32 weights; use"),
+        (["--trainer.precision=16-true"], "trainer.precision: 16-true does not keep float32 weights; use"),
         (["--trainer.max_epochs=-1"], "set trainer.max_epochs or trainer.max_steps"),
         (["--trainer.max_steps=0"], "trainer.max_steps: 0 leaves nothing to train on"),
         (["--trainer.limit_train_batches=0"], "trainer.limit_train_batches: 0 leaves nothing to train on"),
