@@ -1,4 +1,4 @@
-"""``lml-iqa fit | validate | test | predict``: Lightning's command line with our model, data sets and checks."""
+"""``lml-iqa fit | validate | test | predict``: LightningCLI with this package's model, data and checks."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from lml_iqa.utils.malloc import keep_freed_memory
 from lml_iqa.utils.run_dir import claim
 from lml_iqa.utils.trainer_options import check_trainer_options
 
-_KEYWORD = re.compile(r"(best|last|hpc|registry(:.*)?)", re.IGNORECASE)  # what Lightning takes for a checkpoint's path
+_KEYWORD = re.compile(r"(best|last|hpc|registry(:.*)?)", re.IGNORECASE)  # values of ckpt_path that are not files
 
 
 class SaveConfig(SaveConfigCallback):
-    """Saves the full resolved configuration beside the run's checkpoints, whatever the logger.
+    """Save the full resolved configuration in the run's folder, for any logger.
 
-    Lightning's own writes into the logger's save_dir, which wandb runs share: the second one would stop on the first
-    one's file.
+    Lightning's callback writes to the logger's save_dir, which wandb runs share: the second run would fail because of
+    the file of the first.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,10 +51,10 @@ class SaveConfig(SaveConfigCallback):
 
 
 class LMLCLI(LightningCLI):
-    """LightningCLI that checks options before data is read.
+    """LightningCLI that validates options before data is read.
 
-    ``fit`` can go on to ``test``; hyper-parameters of a checkpoint that replace given ones are printed; evaluation
-    without a checkpoint is refused, and so are options that cannot work.
+    ``fit`` can be followed by ``test``; hyper-parameters replaced by those of a checkpoint are printed; evaluation
+    without a checkpoint and unsupported options are errors.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -62,21 +62,21 @@ class LMLCLI(LightningCLI):
             super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add our own options."""
+        """Add the options of this package."""
         parser.add_argument(
             "--test_after_fit",
             type=bool,
             default=False,
-            help="Whether fit ends with a test: of the checkpoint that validated best, or of the last one if the run "
-            "never validates.",
+            help="Whether to run a test after fit: of the checkpoint with the best validation metric, or of the last "
+            "one if the run never validates.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, expand home folders, and check the checkpoint, which Lightning opens next.
+        """Parse the arguments, expand home folders, and check the checkpoint before Lightning opens it.
 
         Raises:
-            ConfigError: ``ckpt_path`` is a keyword, not a file.
-            CheckpointError: It is not a checkpoint of this package.
+            ConfigError: ``ckpt_path`` is a keyword instead of a file.
+            CheckpointError: The file is not a checkpoint of this package.
         """
         super().parse_arguments(parser, args)
         self.config = expand_home(self.config)
@@ -84,20 +84,20 @@ class LMLCLI(LightningCLI):
         path = self._given.get("ckpt_path")
         if path and _KEYWORD.fullmatch(str(path)):
             if (self.config["subcommand"], path) != ("fit", "last"):  # resumes if there is a last checkpoint
-                raise ConfigError(f"ckpt_path {path}: names no file; give the path of a run's .ckpt file")
+                raise ConfigError(f"ckpt_path {path}: not a file; give the path of a run's .ckpt file")
         elif path and is_local(path):
             read_checkpoint(path, mmap=True)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what cannot work; leave out callbacks that other options rule out.
+        """Reject unsupported options, and remove callbacks that other options rule out.
 
         Raises:
-            ConfigError: An evaluation has no checkpoint, or a trainer option cannot work.
+            ConfigError: An evaluation has no checkpoint, or a trainer option is not supported.
         """
         self._print_replaced_options()
         command, trainer = str(self.subcommand), self._given["trainer"]
         if command != "fit" and not self._given.get("ckpt_path"):
-            raise ConfigError(f"{command} needs trained weights: give --ckpt_path runs/.../best.ckpt")
+            raise ConfigError(f"{command}: needs trained weights; give --ckpt_path runs/.../best.ckpt")
         check_trainer_options(command, self._given)
         if trainer["logger"] is False:
             self._leave_out("LearningRateMonitor", "trainer.logger: false")
@@ -106,13 +106,13 @@ class LMLCLI(LightningCLI):
         if command == "fit" and trainer["fast_dev_run"]:
             for callback in self._callbacks():
                 if callback["class_path"].endswith("ModelCheckpoint"):
-                    callback["init_args"]["save_last"] = False  # Lightning would write it into the working folder
+                    callback["init_args"]["save_last"] = False  # Lightning would write it to the working folder
 
     def instantiate_classes(self) -> None:
-        """Instantiate.
+        """Instantiate the classes.
 
         Raises:
-            ConfigError: A class refuses its options.
+            ConfigError: A class rejects its options.
         """
         try:
             super().instantiate_classes()
@@ -120,17 +120,17 @@ class LMLCLI(LightningCLI):
             raise
         except ValueError as error:
             cause: BaseException = error
-            while cause.__cause__ is not None:  # the parser wraps what a class says in all that the option could be
+            while cause.__cause__ is not None:  # the parser wraps the error of the class
                 cause = cause.__cause__
             if isinstance(cause, LMLError):
                 raise cause from None
             raise ConfigError(str(cause)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer, with points to resume from, unless there are to be no checkpoints.
+        """Instantiate the trainer, with resume points unless checkpoints are disabled.
 
         Raises:
-            ConfigError: The trainer refuses its options.
+            ConfigError: The trainer rejects its options.
         """
         try:
             trainer = super().instantiate_trainer(**kwargs)
@@ -139,7 +139,7 @@ class LMLCLI(LightningCLI):
                 raise
             given = self._given["trainer"]
             device = ", ".join(f"trainer.{name}={given[name]}" for name in ("accelerator", "devices", "strategy"))
-            raise ConfigError(f"the trainer cannot be made with these options ({device}): {error}") from error
+            raise ConfigError(f"trainer: invalid options ({device}): {error}") from error
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         wanted = self._given["trainer"]["enable_checkpointing"] is not False
         if wanted and not any(isinstance(callback, ResumePoint) for callback in callbacks):
@@ -147,30 +147,30 @@ class LMLCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Keep the run's folder for this process, unless the folder's name is unique anyway."""
-        # Nothing is deleted: the folder holds our lock, and earlier metrics were put aside.
+        """Lock the run's folder, unless its name is unique."""
+        # Nothing is lost: the logger would delete only metrics.csv, which claim() has renamed.
         warnings.filterwarnings("ignore", r"(?s)Experiment logs directory .* will be deleted", UserWarning)
         named = all(logger.version is not None for logger in self.trainer.loggers)
         if named and writes_files(self.trainer):
             self._run_folder.enter_context(claim(run_folder(self.trainer)))
 
     def after_fit(self) -> None:
-        """Test the best checkpoint, where asked; the last one of a run that did not validate."""
+        """Test the best checkpoint if requested, or the last one of a run that never validated."""
         if not self._given.get("test_after_fit") or self._given["trainer"]["fast_dev_run"]:
             return
         callback: Any = self.trainer.checkpoint_callback
         if callback is None:
-            rank_zero_info("no checkpoints are kept: testing the weights that the training ended with")
+            rank_zero_info("no checkpoints are kept: testing the final weights")
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
             return
         path = "best"
         if not callback.best_model_path:
             path = str(self._last_checkpoint(Path(callback.dirpath)))
-            rank_zero_info(f"no checkpoint was chosen, as the training never validated: testing {path}")
+            rank_zero_info(f"no checkpoint was selected, as the run never validated: testing {path}")
         self.trainer.test(datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
 
     def _last_checkpoint(self, folder: Path) -> Path:
-        """The checkpoint of the training's end, saved unless it is there."""
+        """Return the checkpoint of the last step; save it if it does not exist."""
         path: Path = self.trainer.strategy.broadcast(folder / "last.ckpt")
         there = path.is_file() and read_checkpoint(path, mmap=True)["global_step"] == self.trainer.global_step
         if not self.trainer.strategy.broadcast(there):
@@ -182,7 +182,7 @@ class LMLCLI(LightningCLI):
         return given if isinstance(given, list) else [given]
 
     def _print_replaced_options(self) -> None:
-        # Lightning lets a checkpoint's hyper-parameters replace those of YAML and command line without a message.
+        # Lightning silently replaces hyper-parameters of YAML and command line by those of a checkpoint.
         for name, given in sorted(self._model_options.items()):
             taken = self._given.model[name]
             if taken != given and name != "pretrained":
@@ -206,27 +206,27 @@ def run(arguments: Sequence[str]) -> None:
         arguments: The subcommand and its options.
 
     Raises:
-        SystemExit: What was asked for cannot work; why, is printed.
+        SystemExit: An option or input is invalid; the reason is printed.
     """
     keep_freed_memory()
     try:
         _run(LMLCLI, arguments)
     except LMLError as error:
-        sys.exit(f"error: {message_of(error)}")  # for the user: a message, not a traceback
+        sys.exit(f"error: {message_of(error)}")  # a message without a traceback
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         if not _raised_by_lightning(error):
             raise
-        sys.exit(f"error: {error}")  # what Lightning refuses is a wrong option
+        sys.exit(f"error: {error}")  # errors from Lightning itself mean invalid options
 
 
 def resolve(arguments: Sequence[str]) -> dict[str, Any]:
-    """All options of a subcommand with their values, defaults included.
+    """Resolve all options of a subcommand, including defaults.
 
     Args:
         arguments: The subcommand and its options.
 
     Raises:
-        SystemExit: An option is wrong; which, is printed.
+        SystemExit: An option is invalid; the reason is printed.
     """
     resolved: dict[str, Any] = {}
 
@@ -242,13 +242,13 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
     return resolved
 
 
-class _Parsed(Exception):  # noqa: N818  ends the command line where running it would begin
+class _Parsed(Exception):  # noqa: N818  ends the command line after parsing
     pass
 
 
 def _run(cli: type[LMLCLI], arguments: Sequence[str]) -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # meant: ours are not always the process's
+        warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # intended: may differ from sys.argv
         cli(
             LMLTask,
             IQADataModule,
@@ -263,6 +263,6 @@ def _run(cli: type[LMLCLI], arguments: Sequence[str]) -> None:
 
 
 def _raised_by_lightning(error: BaseException) -> bool:
-    """Whether the error comes from Lightning's own code, not from what it calls."""
+    """Return whether Lightning's code raised the error, not code that it calls."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return Path(str(lightning.__file__)).parent in Path(last.filename).parents

@@ -1,4 +1,4 @@
-"""``lml-iqa``: passes each subcommand on to its module, which is imported only then."""
+"""Entry point of ``lml-iqa``: dispatches each subcommand to its module, which is imported lazily."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lml_iqa.errors import LMLError
 from lml_iqa.utils.files import printable
 
 _COMMANDS = {
-    "fit": "train a model, and test it with --test_after_fit",
-    "validate": "metrics on the validation set",
-    "test": "metrics on the test set, predictions and a report",
-    "predict": "scores of images",
+    "fit": "train a model, and test it with --test_after_fit true",
+    "validate": "compute metrics on the validation set",
+    "test": "compute metrics on the test set; write predictions and a report",
+    "predict": "score images",
     "data": "check, show, split and pack a data set",
-    "protocol": "tables over several splits, shares of labels or data sets",
-    "configs": "list the configurations that come with lml-iqa, or copy one",
+    "protocol": "make tables over several splits, shares of labels or data sets",
+    "configs": "list the shipped configurations, or copy one",
 }
 _HELP = """usage: lml-iqa COMMAND [OPTIONS]
 
@@ -32,10 +32,10 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     Args:
-        args: Arguments; default those of the process.
+        args: Arguments; default: those of the process.
 
     Raises:
-        SystemExit: Always but after a training, a test or a prediction without an error.
+        SystemExit: Always, except after a successful ``fit``, ``validate``, ``test`` or ``predict``.
     """
     arguments = list(sys.argv[1:] if args is None else args)
     command = arguments[0] if arguments else "--help"
@@ -53,7 +53,9 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(shipped.run(arguments[1:]))
     foreign = next((a for a in arguments if any("\ud800" <= character <= "\udfff" for character in a)), None)
     if foreign is not None:
-        sys.exit(f"error: {printable(foreign)}: not UTF-8, which YAML cannot express; give a link with a plain name")
+        sys.exit(
+            f"error: {printable(foreign)}: not UTF-8, which YAML cannot express; use a symbolic link with a plain name"
+        )
     if command not in _COMMANDS and not command.startswith("-"):
         sys.exit(f"error: {printable(command)!r} is not one of the commands {', '.join(_COMMANDS)}")
     try:

@@ -1,4 +1,4 @@
-"""Configurations that come with the package: found by name, listed and copied by ``lml-iqa configs``."""
+"""Configurations shipped with the package: found by name, listed and copied by ``lml-iqa configs``."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def names() -> list[str]:
 
 
 def find(name: str) -> str:
-    """Path of a configuration: the file itself where there is one, else the shipped one of that name.
+    """Path of a configuration: the file itself if it exists, else the shipped one of that name.
 
     Args:
         name: A path, or the name of a shipped configuration such as ``tid2013.yaml`` or ``protocol/repeats.yaml``,
-            with or without ``configs/`` before it.
+            with or without the prefix ``configs/``.
 
     Raises:
-        ConfigError: There is neither.
+        ConfigError: Neither exists.
     """
     path = Path(name).expanduser()
     shipped = folder() / name.removeprefix("configs/")
@@ -43,17 +43,14 @@ def find(name: str) -> str:
         return name
     if shipped.is_file() and folder() in shipped.resolve().parents:
         return str(shipped)
-    raise ConfigError(
-        f"{printable(name)}: no such file, and no configuration of that name comes with lml-iqa; "
-        f"`lml-iqa configs` lists them"
-    )
+    raise ConfigError(f"{printable(name)}: no such file or shipped configuration; run `lml-iqa configs` for a list")
 
 
 def find_all(arguments: Sequence[str]) -> list[str]:
-    """Arguments of the command line with the names of shipped configurations replaced by their paths.
+    """Replace the names of shipped configurations in command-line arguments by their paths.
 
     Raises:
-        ConfigError: A named configuration does not exist.
+        ConfigError: A configuration does not exist.
     """
     found: list[str] = []
     for n, argument in enumerate(arguments):
@@ -69,13 +66,15 @@ def run(arguments: Sequence[str]) -> int:
     """``lml-iqa configs``: list the shipped configurations, or copy one.
 
     Returns:
-        Exit status: 0, or 2 where there is no such configuration or the target exists.
+        Exit status: 0, or 2 if there is no such configuration or the target exists.
     """
     parser = argparse.ArgumentParser(
-        prog="lml-iqa configs", description="List the configurations that come with lml-iqa, or copy one to edit it."
+        prog="lml-iqa configs", description="List the configurations shipped with lml-iqa, or copy one to edit it."
     )
     parser.add_argument("name", nargs="?", help="configuration to copy, such as tid2013.yaml; default: list all")
-    parser.add_argument("target", nargs="?", type=Path, help="file to write; default: its name, in this folder")
+    parser.add_argument(
+        "target", nargs="?", type=Path, help="file to write; default: the same name in the current folder"
+    )
     given = parser.parse_args(arguments)
     if given.name is None:
         for name in names():
@@ -88,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
         print(f"error: {printable(given.name)}: not one of {', '.join(names())}", file=sys.stderr)
         return 2
     if target.exists():
-        print(f"error: {printable(target)} exists; give another name", file=sys.stderr)
+        print(f"error: {printable(target)}: already exists; give another name", file=sys.stderr)
         return 2
     shutil.copyfile(source, target)
     print(printable(target))

@@ -166,7 +166,7 @@ def test_a_replaced_option_is_printed(run, biq2021_root, tmp_path, capsys):
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
 def test_evaluation_without_a_checkpoint_is_refused(command, biq2021_root):
     config = str(CONFIGS / "biq2021.yaml")
-    with pytest.raises(SystemExit, match=f"{command} needs trained weights: give --ckpt_path"):
+    with pytest.raises(SystemExit, match=f"{command}: needs trained weights; give --ckpt_path"):
         main([command, "--config", config, f"--data.root={biq2021_root}", *TINY])
 
 

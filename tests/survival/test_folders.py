@@ -29,7 +29,7 @@ def test_folder_of_a_running_training_is_refused(biq2021_root, tmp_path):
     folder = tmp_path / "biq2021" / "mine"
     with claim(folder):
         (folder / "metrics.csv").write_text("of the other one")
-        with pytest.raises(SystemExit, match=r"mine: another training writes there; .*version NAME"):
+        with pytest.raises(SystemExit, match=r"mine: in use by another run; .*version NAME"):
             main(command(biq2021_root, tmp_path))
     assert {path.name for path in folder.iterdir()} == {".lock", "metrics.csv"}
     assert (folder / "metrics.csv").read_text() == "of the other one"
