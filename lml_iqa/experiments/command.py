@@ -100,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         "configs/protocol: repeats (the default), few_labels or cross; options given here override the file's. FILE "
         "can also be a wandb sweep, as in configs/sweep; its grid is then run without a server. FIT_OPTIONS are passed "
         "to `lml-iqa fit`, in particular --config. Finished runs are skipped, and interrupted runs resume from their "
-        "last checkpoint. Several processes can run the same command at once and share the runs. Exit status: 0 all runs "
-        "done, 1 some failed, 2 invalid options or a folder of runs with different options, 3 other processes are "
+        "last checkpoint. Several processes can run the same command at once and share the runs. Exit status: 0 all "
+        "runs done, 1 some failed, 2 invalid options or a folder of runs with different options, 3 other processes are "
         "still working on some runs.",
         allow_abbrev=False,
     )
