@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder of tests needs."""
+"""Fixtures shared by several test folders."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real data beside the checkout; tests that want it skip where it is absent."""
+    """Folder with real data beside the checkout; tests that need it are skipped without it."""
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}")
@@ -20,5 +20,5 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def biq2021_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BIQ2021: 13 training and 5 test photographs. Read it, do not write to it."""
+    """A tiny BIQ2021 with 13 training and 5 test images; read-only."""
     return write_biq2021(tmp_path_factory.mktemp("biq2021"))

@@ -1,4 +1,4 @@
-"""The ablation's harness runs, goes on where it stood, and its table is arithmetic on what the runs left."""
+"""The ablation scripts run and resume, and their table matches the metrics of the runs."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def test_frozen_ladder(biq2021_root, tmp_path):
     assert [line.split(":")[0] for line in printed.splitlines() if "PLCC" in line] == [
         f"{row}, seed {seed}" for seed in (0, 1) for row in rows
     ]
-    assert "PLCC" not in run("frozen.py", *arguments, *rows)  # nothing is left to do
+    assert "PLCC" not in run("frozen.py", *arguments, *rows)  # everything is done
     plcc = {}
     for row in rows:
         files = [tmp_path / row / f"seed{seed}" / "metrics.json" for seed in (0, 1)]
@@ -47,7 +47,7 @@ def test_frozen_ladder(biq2021_root, tmp_path):
 
 
 def test_development_splits_of_a_subset(biq2021_root, tmp_path, monkeypatch):
-    """The published splits, made from a part of the set, are those that `--subset` makes from more of it."""
+    """`--subset` reproduces the published splits, made from a subset, on a larger part of the data set."""
     monkeypatch.syspath_prepend(ABLATION)
     from run import development_rows, development_split
 

@@ -1,4 +1,4 @@
-"""The real command line, in-process, on a tiny BIQ2021."""
+"""The command line, in-process, on a tiny BIQ2021."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def fit(root, folder, *more):
 
 @pytest.fixture(scope="module")
 def run(biq2021_root, tmp_path_factory):
-    """A finished run's folder: fit, then test."""
+    """Folder of a finished run: fit, then test."""
     return fit(biq2021_root, tmp_path_factory.mktemp("run"))
 
 
@@ -61,7 +61,7 @@ def test_shipped_configs_parse(config, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("overlay", sorted((CONFIGS / "trainer").glob("*.yaml")), ids=lambda p: p.stem)
-def test_trainer_overlays_change_what_they_name_and_nothing_else(overlay, tmp_path, capsys):
+def test_trainer_overlays_change_only_their_options(overlay, tmp_path, capsys):
     def resolved(*more):
         with pytest.raises(SystemExit):
             main(["fit", "--config", str(CONFIGS / "tid2013.yaml"), *more, f"--data.root={tmp_path}", "--print_config"])
@@ -75,8 +75,8 @@ def test_trainer_overlays_change_what_they_name_and_nothing_else(overlay, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["live", "csiq", "tid2013", "kadid10k", "livec", "koniq10k", "flive", "spaq"])
-def test_every_set_trains(name, tmp_path, monkeypatch):
-    """The real command line on a tiny tree of each set; the encoder is one that tests can have without a download."""
+def test_every_data_set_trains(name, tmp_path, monkeypatch):
+    """The command line on a tiny copy of each data set, with an encoder that needs no download."""
     layout = next(layout for layout in LAYOUTS if layout.startswith(name))
     root = LAYOUTS[layout](tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -88,7 +88,7 @@ def test_every_set_trains(name, tmp_path, monkeypatch):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_leaves_everything_it_needs_to_be_trusted(run, biq2021_root):
+def test_files_of_a_run(run, biq2021_root):
     assert {p.name for p in run.iterdir()} >= {
         "checkpoints",
         "config.yaml",
@@ -110,8 +110,8 @@ def test_a_run_leaves_everything_it_needs_to_be_trusted(run, biq2021_root):
     assert human["Images/ss00 (5000).jpg"] == 0.92
     errors = [(float(r["score"]) - float(r["human_score"])) ** 2 for r in rows]
     assert facts["metrics"]["test/rmse"] == pytest.approx((sum(errors) / 5) ** 0.5, rel=1e-4)
-    for picture in ("report.png", "losses.png"):
-        with Image.open(run / picture) as image:
+    for plot in ("report.png", "losses.png"):
+        with Image.open(run / plot) as image:
             assert min(image.size) > 200
             assert len(image.convert("RGB").getcolors(10**6)) > 50
     parts = json.loads((run / "split.json").read_text())
@@ -119,7 +119,7 @@ def test_a_run_leaves_everything_it_needs_to_be_trusted(run, biq2021_root):
     assert not set(parts["train"]) & set(parts["val"])
 
 
-def test_the_saved_config_repeats_the_run(run, tmp_path):
+def test_saved_config_reproduces_the_run(run, tmp_path):
     main(["fit", "--config", str(run / "config.yaml"), f"--trainer.logger.init_args.save_dir={tmp_path}"])
     again = json.loads((tmp_path / "biq2021" / "version_0" / "metrics.json").read_text())
     assert again["metrics"] == json.loads((run / "metrics.json").read_text())["metrics"]
@@ -146,7 +146,7 @@ def test_test_and_predict_from_a_checkpoint(run, biq2021_root, tmp_path, capsys)
         assert float(predicted[name]["score"]) == pytest.approx(float(score), abs=2e-6)
 
 
-def test_images_cut_otherwise_are_warned_of(run, tmp_path):
+def test_warning_for_different_preprocessing(run, tmp_path):
     options = ["--config", str(run / "config.yaml"), f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
     with pytest.warns(UserWarning, match=r"trained with data.short_side=None and now scores with 40.*short_side=null"):
         main(
@@ -156,7 +156,7 @@ def test_images_cut_otherwise_are_warned_of(run, tmp_path):
     assert len(list((tmp_path / "cache" / "resized").rglob("*.png"))) == 5  # 48 or 56 pixels high, all shrunk
 
 
-def test_a_replaced_option_is_printed(run, biq2021_root, tmp_path, capsys):
+def test_replaced_option_is_printed(run, biq2021_root, tmp_path, capsys):
     checkpoint = run / "checkpoints" / "last.ckpt"
     more = [f"--ckpt_path={checkpoint}", "--model.lr=0.5", "--trainer.max_epochs=3", "--test_after_fit=false"]
     fit(biq2021_root, tmp_path, *more)
@@ -164,25 +164,25 @@ def test_a_replaced_option_is_printed(run, biq2021_root, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
-def test_evaluation_without_a_checkpoint_is_refused(command, biq2021_root):
+def test_evaluation_needs_a_checkpoint(command, biq2021_root):
     config = str(CONFIGS / "biq2021.yaml")
     with pytest.raises(SystemExit, match=f"{command}: needs trained weights; give --ckpt_path"):
         main([command, "--config", config, f"--data.root={biq2021_root}", *TINY])
 
 
-def test_errors_speak_to_the_user(tmp_path):
+def test_missing_data_folder(tmp_path):
     with pytest.raises(SystemExit) as stop:
         fit(tmp_path / "nowhere", tmp_path)
     assert "nowhere does not exist" in str(stop.value.code)
     assert "set data.root" in str(stop.value.code)
 
 
-def test_missing_weights_are_refused(biq2021_root, tmp_path):
+def test_missing_weights(biq2021_root, tmp_path):
     with pytest.raises(SystemExit, match=r"none\.safetensors: no such weights file"):
         fit(biq2021_root, tmp_path, "--model.pretrained=none.safetensors")
 
 
-def test_a_corrupt_image_stops_the_run_by_name(tmp_path):
+def test_corrupt_image_is_named(tmp_path):
     from data.biq2021 import write_biq2021
 
     root = write_biq2021(tmp_path / "biq")
@@ -194,20 +194,20 @@ def test_a_corrupt_image_stops_the_run_by_name(tmp_path):
         fit(root, tmp_path / "workers", "--data.num_workers=1")
 
 
-def test_a_dry_run_leaves_no_run_behind(biq2021_root, tmp_path, monkeypatch):
+def test_dry_run_writes_nothing(biq2021_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fit(biq2021_root, tmp_path / "runs", "--trainer.fast_dev_run=true")
     assert not list(tmp_path.iterdir())
 
 
-def test_two_runs_give_the_same_weights(run, biq2021_root, tmp_path):
+def test_runs_are_deterministic(run, biq2021_root, tmp_path):
     again = fit(biq2021_root, tmp_path, "--data.num_workers=2")
     first, second = (torch.load(r / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for r in (run, again))
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
 
 
-def test_the_module_runs():
+def test_python_m():
     shown = subprocess.run([sys.executable, "-m", "lml_iqa", "--help"], capture_output=True, text=True, check=True)
     for command in ("fit", "validate", "test", "predict"):
         assert command in shown.stdout

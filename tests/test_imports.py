@@ -1,4 +1,4 @@
-"""The structure of the package: what imports what."""
+"""Import structure of the package."""
 
 import ast
 import graphlib
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lml_iqa"
-# Each room imports only from rooms above it.
-ROOMS = [
+# Each layer imports only from layers above it.
+LAYERS = [
     {"errors"},
     {"utils"},
     {"images", "transforms", "shipped"},
@@ -24,7 +24,7 @@ ROOMS = [
 
 
 def modules():
-    """Path of each module by its name."""
+    """Paths of all modules, by module name."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -33,7 +33,7 @@ def modules():
 
 
 def imported(path, known):
-    """Modules of the package that a module imports anywhere in its text."""
+    """Modules of the package that a module imports, at any level."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lml_iqa":
@@ -50,22 +50,22 @@ def graph():
     return {name: imported(path, known) - {name} for name, path in known.items()}
 
 
-def test_no_circles(graph):
+def test_no_import_cycles(graph):
     assert len(graph) > 100
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-def test_no_room_imports_from_below(graph):
-    level = {room: n for n, rooms in enumerate(ROOMS) for room in rooms}
+def test_layers_import_only_from_above(graph):
+    level = {part: n for n, layer in enumerate(LAYERS) for part in layer}
     for name, others in graph.items():
         if name == "lml_iqa":
             assert not others
             continue
-        room = name.split(".")[1]
+        part = name.split(".")[1]
         for other in others - {"lml_iqa"}:
-            below = other.split(".")[1]
-            assert below == room or level[below] < level[room], f"{name} imports {other}"
+            used = other.split(".")[1]
+            assert used == part or level[used] < level[part], f"{name} imports {other}"
 
 
-def test_the_dispatcher_is_imported_by_nobody(graph):
+def test_only_dunder_main_imports_main(graph):
     assert {name for name, others in graph.items() if "lml_iqa.main" in others} == {"lml_iqa.__main__"}

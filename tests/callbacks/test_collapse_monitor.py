@@ -1,4 +1,4 @@
-"""The monitor's figures are those of the validation part, also where a run begins with a few batches of it."""
+"""The monitor's metrics cover the validation set, also after a sanity check on a few of its batches."""
 
 import pytest
 import torch
@@ -14,16 +14,16 @@ def trainer(tmp_path, **options):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_figures_of_the_validation_part(biq2021_root, tmp_path, frozen):
+def test_metrics_of_the_validation_set(biq2021_root, tmp_path, frozen):
     options = {"backbone": "test_vit", "pretrained": False, "decoder_heads": 4, "freeze_backbone": frozen}
     task = LMLTask(**options)
     data = BIQ2021DataModule(
         biq2021_root, batch_size=2, crops=2, eval_crops=4, crop_size=32, val_fraction=0.4, num_workers=0
     )
-    run = trainer(tmp_path, max_epochs=1, callbacks=[CollapseMonitor()])  # a sanity check comes before
+    run = trainer(tmp_path, max_epochs=1, callbacks=[CollapseMonitor()])  # begins with a sanity check
     run.fit(task, datamodule=data)
-    said = trainer(tmp_path).predict(task, data.val_dataloader())
-    embeddings, saliency = (torch.cat([batch[key] for batch in said]) for key in ("embedding", "saliency"))
+    predictions = trainer(tmp_path).predict(task, data.val_dataloader())
+    embeddings, saliency = (torch.cat([batch[key] for batch in predictions]) for key in ("embedding", "saliency"))
     assert embeddings.shape == (len(data.split.val), 128)
     assert embeddings.norm(dim=1) == pytest.approx(1.0)
     found = run.callback_metrics
@@ -31,17 +31,17 @@ def test_figures_of_the_validation_part(biq2021_root, tmp_path, frozen):
     assert float(found["val/saliency_entropy"]) == pytest.approx(float(saliency_entropy(saliency)), rel=1e-4)
 
 
-def test_the_embedding_is_that_of_the_salient_crop():
+def test_embedding_of_the_salient_crop():
     task = LMLTask(backbone="test_vit", pretrained=False, decoder_heads=4).eval()
     crops = torch.randint(0, 256, (3, 4, 3, 32, 32), dtype=torch.uint8)
     batch = {"crops": crops, "image_id": torch.arange(3), "positions": torch.zeros(3, 4, 2)}
     with torch.no_grad():
         embedding = task.predict_step(batch, 0)["embedding"]
-        said = task(crops)
-    for i, salient in enumerate(said.saliency.argmax(dim=1)):
-        assert torch.equal(embedding[i], said.embedding[i, salient])
+        scores = task(crops)
+    for i, salient in enumerate(scores.saliency.argmax(dim=1)):
+        assert torch.equal(embedding[i], scores.embedding[i, salient])
 
 
-def test_it_says_what_it_needs():
+def test_other_task():
     with pytest.raises(TypeError, match="CollapseMonitor: needs an LMLTask"):
         CollapseMonitor().on_validation_batch_end(None, LightningModule(), {})

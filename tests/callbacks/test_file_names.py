@@ -1,4 +1,4 @@
-"""Any file name that the file system allows passes through every output."""
+"""Every output supports any file name that the file system allows."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A training that diverged ends, and leaves no checkpoint to go on from."""
+"""A diverged run stops and leaves no checkpoint of the diverged epoch."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def train(tmp_path, model, **options):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_it_ends_before_it_is_validated(tmp_path, value):
+def test_stops_before_validation(tmp_path, value):
     model = Line([1], value)
     with pytest.raises(DivergedError, match=r"the loss is (nan|-?inf) after step 4; lower model\.lr"):
         train(tmp_path, model, num_sanity_val_steps=0)
@@ -53,13 +53,13 @@ def test_it_ends_before_it_is_validated(tmp_path, value):
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0
 
 
-def test_a_sound_one_goes_on(tmp_path):
+def test_finite_loss_continues(tmp_path):
     model = Line([], 1.0)
     train(tmp_path, model)
     assert set(model.validated) == {0, 1, 2}
 
 
-def test_a_run_that_does_not_validate_ends_before_its_checkpoint(tmp_path):
+def test_stops_before_the_checkpoint_without_validation(tmp_path):
     with pytest.raises(DivergedError):
         train(tmp_path, Line([1], float("nan")), limit_val_batches=0)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0

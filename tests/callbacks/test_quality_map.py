@@ -1,4 +1,4 @@
-"""Maps of crops' scores: values against a loop over pixels, and the pictures of a real prediction."""
+"""Maps of crop scores: values against a loop over pixels, and the files of a prediction."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from lml_iqa import FolderDataModule, LMLTask, QualityMaps
 from lml_iqa.callbacks.quality_map import map_crops
 
 
-def test_each_pixel_is_the_mean_of_the_crops_that_cover_it():
+def test_pixel_is_mean_of_covering_crops():
     rng = np.random.default_rng(0)
     values = rng.random(7).astype(np.float32)
     positions = np.stack([rng.integers(0, 20 - 8 + 1, 7), rng.integers(0, 30 - 8 + 1, 7)], axis=1)
@@ -22,7 +22,7 @@ def test_each_pixel_is_the_mean_of_the_crops_that_cover_it():
             assert found[y, x] == pytest.approx(expected, rel=1e-6, nan_ok=True)
 
 
-def test_a_prediction_leaves_a_map_of_every_image_under_its_own_name(tmp_path):
+def test_prediction_writes_a_map_per_image(tmp_path):
     photos = tmp_path / "photos"
     (photos / "trip").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def test_a_prediction_leaves_a_map_of_every_image_under_its_own_name(tmp_path):
     assert np.ptp(pixels, axis=1).max() > 60  # the maps are in color, the noise behind them is drawn
 
 
-def test_it_says_what_it_needs(tmp_path):
+def test_other_data(tmp_path):
     task = LMLTask(backbone="test_vit", pretrained=False, decoder_heads=4)
     with pytest.raises(TypeError, match="QualityMaps: needs an LMLTask and a data module"):
         QualityMaps().on_predict_batch_end(Trainer(accelerator="cpu", logger=False), task, {})

@@ -1,4 +1,4 @@
-"""What a run was made with."""
+"""Provenance of runs."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ def test_revision(tmp_path, monkeypatch):
     git(tmp_path, "commit", "-qm", "first")
     head = git(tmp_path, "rev-parse", "HEAD")
     assert revision(tmp_path) == {"revision": head, "dirty": False}
-    assert revision(tmp_path / "installed") is None  # lies in the work tree, but is not of it
+    assert revision(tmp_path / "installed") is None  # inside the work tree, but untracked
     (tmp_path / "mine.py").write_text("a = 2\n")
     assert revision(tmp_path) == {"revision": head, "dirty": True}
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -73,14 +73,14 @@ def test_without_git_data_module_or_command_line(tmp_path, monkeypatch):
         assert "environment:" in (tmp_path / name / "version_0" / "hparams.yaml").read_text()
 
 
-def test_only_rank_zero_writes_and_a_dry_run_does_not(tmp_path):
+def test_only_rank_zero_writes_and_dry_runs_do_not(tmp_path):
     for zero, dry in ((False, False), (True, True)):
         trainer = SimpleNamespace(is_global_zero=zero, fast_dev_run=dry, loggers=[], default_root_dir=tmp_path / "run")
         Provenance().on_fit_start(trainer, Line())
         assert not (tmp_path / "run").exists()
 
 
-def test_json_holds_everything(monkeypatch):
+def test_environment_is_valid_json(monkeypatch):
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     facts = environment(SimpleNamespace(world_size=2))
     assert json.loads(json.dumps(facts)) == facts
@@ -88,7 +88,7 @@ def test_json_holds_everything(monkeypatch):
     assert facts["processes"] == 2
 
 
-def test_a_test_alone_leaves_the_facts_and_a_test_after_training_those_of_the_training(tmp_path):
+def test_test_writes_environment_unless_training_has(tmp_path):
     trainer = SimpleNamespace(
         is_global_zero=True, fast_dev_run=False, loggers=[], default_root_dir=tmp_path / "run", world_size=1
     )

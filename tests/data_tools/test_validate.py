@@ -1,4 +1,4 @@
-"""The doctor, on healthy and spoilt trees, through the real command line."""
+"""``lml-iqa data`` on valid and invalid data sets, through the command line."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def command(capsys, *arguments):
 
 
 def examine(capsys, root, *more):
-    """Exit status and the JSON answer, after checking that the text says the same."""
+    """Exit status and JSON output, after checking that the text output agrees."""
     status, answer = command(capsys, "check", root, "--json", *more)
     diagnosis = json.loads(answer.out)
     text_status, text = command(capsys, "check", root, *more)
@@ -40,7 +40,7 @@ def examine(capsys, root, *more):
 
 
 def only(diagnosis, severity, what):
-    """The one finding of a severity that says this."""
+    """The only finding of a severity that matches ``what``."""
     (finding,) = [f for f in diagnosis["findings"] if f["severity"] == severity and re.search(what, f["what"])]
     return finding
 
@@ -51,14 +51,14 @@ def tid2013(tmp_path):
 
 
 def relabel(root, change):
-    """Change the text of TID2013's list."""
+    """Change the label file of TID2013."""
     labels = root / "mos_with_names.txt"
     labels.write_text(change(labels.read_text()))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("above", [0, 2])
-def test_every_layout_is_recognized_and_healthy(capsys, tmp_path, layout, above):
+def test_every_layout_is_recognized_and_valid(capsys, tmp_path, layout, above):
     root = LAYOUTS[layout](tmp_path / "a" / "b")
     given = tmp_path if above else root
     status, diagnosis = examine(capsys, given, "--headers_only")
@@ -76,7 +76,7 @@ def test_every_layout_is_recognized_and_healthy(capsys, tmp_path, layout, above)
     assert not [f for f in diagnosis["findings"] if "not in the label file" in f["what"]]
 
 
-def test_the_genuine_photographs(capsys, shared_data):
+def test_real_data(capsys, shared_data):
     status, diagnosis = examine(capsys, shared_data / "BIQ2021", "--headers_only")
     assert status == 0
     assert diagnosis["facts"]["parts"] == {"train": 3201, "test": 799}
@@ -84,7 +84,7 @@ def test_the_genuine_photographs(capsys, shared_data):
     assert {f["severity"] for f in diagnosis["findings"]} == {"warning"}
 
 
-def test_missing_surplus_unreadable_and_twin_images(capsys, tid2013):
+def test_missing_surplus_unreadable_and_duplicate_images(capsys, tid2013):
     images = sorted((tid2013 / "distorted_images").iterdir())
     images[0].unlink()
     cut = images[1].read_bytes()
@@ -99,12 +99,12 @@ def test_missing_surplus_unreadable_and_twin_images(capsys, tid2013):
     assert "unpack the set again" in missing["cure"]
     assert only(diagnosis, "problem", "1 images cannot be read")["files"] == [f"distorted_images/{images[1].name}"]
     assert only(diagnosis, "warning", "not in the label file")["files"] == ["distorted_images/i99_01_1.bmp"]
-    twins = only(diagnosis, "warning", "byte-for-byte")["files"]
-    assert twins == [f"distorted_images/{images[2].name} = distorted_images/{images[3].name}"]
+    copies = only(diagnosis, "warning", "byte-for-byte")["files"]
+    assert copies == [f"distorted_images/{images[2].name} = distorted_images/{images[3].name}"]
     assert [f["severity"] for f in diagnosis["findings"]] == ["problem"] * 2 + ["warning"] * 4
     headers, quick = examine(capsys, tid2013, "--headers_only")
     assert headers == 1
-    assert not [f for f in quick["findings"] if "cannot be read" in f["what"]]  # its header is whole
+    assert not [f for f in quick["findings"] if "cannot be read" in f["what"]]  # its header is intact
 
 
 def test_reversed_scores(capsys, tmp_path):
@@ -165,7 +165,7 @@ def test_missing_label_file(capsys, tmp_path):
     )
 
 
-SAME_FOLDERS = {  # sets whose folders of images are called the same
+SAME_FOLDERS = {  # data sets whose image folders have the same names
     "tid2013": "TID2013 or KADID-10k",
     "kadid10k_community": "TID2013 or KADID-10k",
     "kadid10k_official": "KADID-10k or LIVEC or BIQ2021",
@@ -177,7 +177,7 @@ SAME_FOLDERS = {  # sets whose folders of images are called the same
 
 @pytest.mark.parametrize("above", [0, 1, 2])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_recognized_by_its_images(tmp_path, layout, above):
+def test_recognized_by_images(tmp_path, layout, above):
     root = LAYOUTS[layout](tmp_path / "a" / "b")
     dataset = SETS[layout.split("_")[0]]
     for labels in dataset.labels_in:
@@ -203,7 +203,7 @@ def test_live_without_labels(tmp_path):
     assert recognize(root).name == "LIVE"
 
 
-def test_another_label_file_is_mentioned(capsys, tmp_path):
+def test_other_label_files_are_noted(capsys, tmp_path):
     root = LAYOUTS["koniq10k_metadata_both"](tmp_path)
     note = only(examine(capsys, root)[1], "note", "koniq10k_scores_and_distributions.csv is read")
     assert note["files"] == ["metadata/koniq10k_distributions_sets.csv"]
@@ -223,10 +223,10 @@ def test_ambiguous_folder(capsys, tmp_path):
             assert (status, diagnosis["dataset"]) == (1, "KADID-10k")
 
 
-def test_folders_that_are_no_data_set(capsys, tmp_path):
+def test_folders_without_a_data_set(capsys, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    for name, says in {
+    for name, expected in {
         "empty": "no known data set (found: nothing)",
         "file": "is a file; set data.root to the folder",
         "gone": "does not exist",
@@ -234,19 +234,19 @@ def test_folders_that_are_no_data_set(capsys, tmp_path):
         status, answer = command(capsys, "check", tmp_path / name, "--json")
         assert (status, answer.out) == (2, "")
         assert str(tmp_path / name) in answer.err
-        assert says in answer.err
+        assert expected in answer.err
     with pytest.raises(DatasetError, match=r"TID2013: mos_with_names\.txt"):
         recognize(tmp_path / "empty")
 
 
-def test_images_are_decoded_unless_told_otherwise(tid2013):
+def test_images_are_decoded_by_default(tid2013):
     image = sorted((tid2013 / "distorted_images").iterdir())[0]
     image.write_bytes(image.read_bytes()[:100])
     assert check(tid2013).problems
     assert not check(tid2013, decode=False).problems
 
 
-def test_images_that_are_not_there_at_all(capsys, tid2013):
+def test_broken_links_and_empty_images(capsys, tid2013):
     links = sorted((tid2013 / "distorted_images").iterdir())[:2]
     for link in links:
         link.unlink()
@@ -261,12 +261,12 @@ def test_images_that_are_not_there_at_all(capsys, tid2013):
     assert not [f for f in diagnosis["findings"] if "byte-for-byte" in f["what"]]
 
 
-def test_the_range_beside_the_published_one(capsys, tid2013):
+def test_published_range_of_scores(capsys, tid2013):
     assert examine(capsys, tid2013)[1]["facts"]["scores"]["published"] == "0.24242..7.21429"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["show", "--output", "gone/sheet.png"], "gone/sheet.png: cannot be written"),
         (["split", "--output", "gone/split.json"], "gone/split.json: cannot be written"),
@@ -275,15 +275,15 @@ def test_the_range_beside_the_published_one(capsys, tid2013):
         (["split", "--split_seed", "-1"], "at least 0, not -1"),
     ],
 )
-def test_requests_that_make_no_sense(capsys, tid2013, tmp_path, monkeypatch, arguments, says):
+def test_invalid_requests(capsys, tid2013, tmp_path, monkeypatch, arguments, expected):
     monkeypatch.chdir(tmp_path)
     status, answer = command(capsys, *arguments, tid2013)
     assert (status, answer.out) == (2, "")
-    assert says in answer.err
+    assert expected in answer.err
     assert [entry.name for entry in tmp_path.iterdir()] == ["tid2013"]
 
 
-def test_the_command_to_train_can_be_pasted(capsys, tmp_path):
+def test_suggested_command_is_quoted(capsys, tmp_path):
     root = LAYOUTS["tid2013"](tmp_path / "my sets")
     _, answer = command(capsys, "check", root, "--headers_only")
     assert shlex.split(answer.out.splitlines()[-1])[-2:] == ["--data.root", str(root)]
@@ -320,7 +320,7 @@ def test_official_split_of_flive(capsys, tmp_path):
     assert sorted(test) == sorted(name.casefold() for name, part in made.FLIVE_PARTS.items() if part == "test")
 
 
-def test_the_program(tid2013):
+def test_subprocess(tid2013):
     done = subprocess.run(
         [sys.executable, "-m", "lml_iqa", "data", "check", str(tid2013)], capture_output=True, text=True
     )

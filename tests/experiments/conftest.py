@@ -1,4 +1,4 @@
-"""What the protocols' tests train with."""
+"""Fixtures of the experiments' tests."""
 
 import traceback
 
@@ -10,7 +10,7 @@ from lml_iqa.main import main
 
 @pytest.fixture(scope="session")
 def tiny():
-    """Options that make a run take seconds."""
+    """Options for runs of a few seconds."""
     return [
         "--data.num_workers=0",
         "--data.batch_size=8",
@@ -28,7 +28,7 @@ def tiny():
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """Runs happen in this process: a new one takes seconds to start, and test_repeats.py has them. One at a time."""
+    """Execute runs in this process, one at a time, as new processes start slowly; test_repeats.py covers those."""
 
     def call(command, log):
         assert command[1:3] == ["-m", "lml_iqa"]

@@ -1,4 +1,4 @@
-"""The cross-set matrix over three tiny sets, against what the runs' own predictions say."""
+"""Cross-dataset matrix over three tiny data sets, against the predictions of the runs."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.fixture(scope="module")
 def sets(biq2021_root, tmp_path_factory):
-    """The shipped file's three sets, their folders filled in."""
+    """The three data sets of the shipped file, with their folders filled in."""
     plan = yaml.safe_load((CONFIGS / "protocol" / "cross.yaml").read_text())
     rng = np.random.default_rng(0)
     photographs, mine = tmp_path_factory.mktemp("photographs"), tmp_path_factory.mktemp("mine")
@@ -49,7 +49,7 @@ def quick(in_process, tiny, tmp_path):
 
 
 def cell(out, trained, tested):
-    """One cell's row of the CSV file."""
+    """Row of a cell in the CSV file."""
     frame = pd.read_csv(out / "cross.csv")
     return frame[(frame.trained_on == trained) & (frame.tested_on == tested)].squeeze()
 
@@ -86,7 +86,7 @@ def test_three_sets(sets, quick, tmp_path, capsys):
     assert "A model is tested on the test set of its own data and on all images of the other data sets." in shown
     with Image.open(out / "cross.png") as picture:
         assert min(picture.size) > 200
-    # What is done is not done again, and a further set adds to it.
+    # Finished runs are skipped, and another data set is added.
     before = {path: path.stat().st_mtime_ns for path in out.rglob("metrics.json")}
     assert len(before) == 9
     more = {**sets, "sets": {**sets["sets"], "again": sets["sets"]["synthetic"] | {"init_args": {"types": [3]}}}}
@@ -97,18 +97,18 @@ def test_three_sets(sets, quick, tmp_path, capsys):
     assert pd.read_csv(out / "cross.csv").tested_on.tolist() == ["BIQ2021", "synthetic", "mine", "again"]
 
 
-def test_others_by_their_test_part(sets, quick, tmp_path):
+def test_others_by_their_test_set(sets, quick, tmp_path):
     plan = {**sets, "others": "test", "train_on": ["BIQ2021"]}
     assert quick(plan) == 0
     out = tmp_path / "cross"
     assert [cell(out, "BIQ2021", name).images for name in plan["sets"]] == [5, 10, 2]
     parts = {row["path"] for row in csv.DictReader((out / "BIQ2021_on_mine/split0/predictions.csv").open())}
     assert len(parts) == 2
-    assert quick({**plan, "others": "whole"}) == 2  # other tests do not mix
+    assert quick({**plan, "others": "whole"}) == 2  # tests of different kinds do not mix
 
 
-def test_images_trained_on_are_no_test(sets, quick, biq2021_root, tmp_path, capsys):
-    """A table of copies, under other names, of images that the model was trained on."""
+def test_copies_of_training_images_fail(sets, quick, biq2021_root, tmp_path, capsys):
+    """Test data are copies, under other names, of images that the model was trained on."""
     copies = tmp_path / "copies"
     copies.mkdir()
     for i, path in enumerate(sorted((biq2021_root / "Images").iterdir())):
@@ -127,11 +127,13 @@ def test_images_trained_on_are_no_test(sets, quick, biq2021_root, tmp_path, caps
     parts = "".join(f"copy{i:02d}.jpg,{i},{'test' if i in tested else 'train'}\n" for i in range(18))
     (copies / "ratings.csv").write_text(f"path,score,part\n{parts}")
     table["init_args"]["split_column"] = "part"
-    assert quick({**plan, "others": "test"}, out="parts") == 0  # of BIQ2021's test part, which no model has seen
+    assert (
+        quick({**plan, "others": "test"}, out="parts") == 0
+    )  # only copies of BIQ2021's test set, which the model has not seen
     assert cell(tmp_path / "parts", "BIQ2021", "copies").images == 5
 
 
-def test_a_set_that_cannot_be_trained_on_fails_alone(sets, quick, tmp_path, capsys):
+def test_failed_training_affects_only_its_row(sets, quick, tmp_path, capsys):
     plan = {**sets, "sets": {name: sets["sets"][name] for name in ("BIQ2021", "mine")}}
     broken = plan["sets"]["mine"]["init_args"]["root"]
     image = Path(broken) / "4.png"
@@ -164,7 +166,7 @@ def test_a_set_that_cannot_be_trained_on_fails_alone(sets, quick, tmp_path, caps
         ({"splits": 0}, "splits: 0; give at least 1"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told(change, message, sets, quick, tmp_path, capsys):
+def test_invalid_file(change, message, sets, quick, tmp_path, capsys):
     assert quick({**sets, **change}) == 2
     assert message in capsys.readouterr().err
     assert not list((tmp_path / "cross").glob("*/split*"))

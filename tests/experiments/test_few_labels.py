@@ -1,4 +1,4 @@
-"""The few-label curve on a tiny TID2013, against pandas and the splits that the runs left."""
+"""Few-label curve on a tiny TID2013, against pandas and the splits of the runs."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_curve(tiny, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("shares", [[], [0.0], [0.2, 1.5]])
-def test_senseless_shares_are_refused(shares, tmp_path, capsys):
+def test_invalid_shares(shares, tmp_path, capsys):
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"protocol": "few_labels", "train_fractions": shares}))
     assert protocol([str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out")]) == 2
     assert "give shares above 0 and up to 1" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The protocol with each logger: same table, files beside the run, and wandb ids that never meet."""
+"""Experiments with each logger: same table, files in the run's folder, and unique wandb IDs."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def wandb_offline(monkeypatch):
 
 
 @pytest.mark.usefixtures("in_process")
-def test_wandb_and_others_give_the_same_table(fit, tmp_path):
+def test_all_loggers_give_the_same_table(fit, tmp_path):
     assert protocol(["--out", str(tmp_path / "csv"), "--splits", "2", *fit]) == 0
     expected = json.loads((tmp_path / "csv" / "table.json").read_text())
     for name in ("one", "other"):
@@ -40,7 +40,7 @@ def test_wandb_and_others_give_the_same_table(fit, tmp_path):
             assert (metrics.parent / "checkpoints" / "best.ckpt").is_file()
             assert (metrics.parent / "environment.json").is_file()
     ids = [path.parent.name for path in tmp_path.rglob("mine/*/metrics.json")]
-    assert len(set(ids)) == 4  # two splits of two tables on one project
+    assert len(set(ids)) == 4  # two splits of two tables in one project
     left = [path.name.split("-", 3)[-1] for path in tmp_path.rglob("offline-run-*")]
     assert sorted(left) == sorted(ids)
     pytest.importorskip("tensorboard")
@@ -50,8 +50,8 @@ def test_wandb_and_others_give_the_same_table(fit, tmp_path):
     assert (tmp_path / "tb" / "split1" / "metrics.json").is_file()
 
 
-def test_one_wandb_run_a_job(fit, tmp_path):
-    """Two processes, as on two GPUs, are one run."""
+def test_one_wandb_run_per_job(fit, tmp_path):
+    """Two processes, as on two GPUs, log one run."""
     if not torch.distributed.is_available():
         pytest.skip("this torch has no distributed package")
     out = tmp_path / "out"
@@ -63,7 +63,7 @@ def test_one_wandb_run_a_job(fit, tmp_path):
     assert facts["processes"] == 2
 
 
-def test_loggers_are_placed_below_the_run(tmp_path):
+def test_loggers_write_to_the_run_folder(tmp_path):
     csv, wandb = _place(
         [
             {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "prefix": "x"}},

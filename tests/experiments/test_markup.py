@@ -1,4 +1,4 @@
-"""Tables of names that hold what Markdown, LaTeX, CSV and JSON read as their own."""
+"""Tables with names that contain special characters of Markdown, LaTeX, CSV and JSON."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ def test_latex_escapes():
     assert "% a note of two lines" in text
 
 
-def test_json_and_csv_hold_no_nan():
+def test_json_and_csv_without_nan():
     content = {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (2, float("-inf"))}}
     text = to_json(content)
     assert json.loads(text, parse_constant=lambda name: 1 / 0) == {"a": None, "b": [1.5, None], "c": {"d": [2, None]}}
@@ -43,7 +43,7 @@ def test_json_and_csv_hold_no_nan():
     assert rows == [["a", ""], *[[name, "1"] for name in ODD]]
 
 
-def test_metrics_without_a_figure_are_nan(tmp_path):
+def test_missing_metrics_are_nan(tmp_path):
     folder = tmp_path / "split0" / "run"
     folder.mkdir(parents=True)
     metrics = {f"test/{name}": None if name == "krcc" else 0.5 for name in METRICS}
@@ -56,7 +56,7 @@ def test_metrics_without_a_figure_are_nan(tmp_path):
 
 
 def test_tables_of_a_set_with_an_odd_name(tmp_path):
-    """One run has no spread and no interval; two dollar signs are no formula in the picture."""
+    """A single run has no standard deviation and no interval; dollar signs are not parsed as math in the plot."""
     name = os.fsdecode(b"my $x{$ |\xff\nset")
     result = Result(name, dict.fromkeys(METRICS, 0.5), 3, {"score": ["1"], "human_score": ["1"]})
     markdown = write_tables(tmp_path, {"split0": result}, {"split1": "a|b\nc"})
@@ -69,7 +69,7 @@ def test_tables_of_a_set_with_an_odd_name(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_failed_write_leaves_the_former_table(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_previous_table(tmp_path, monkeypatch):
     result = Result("mine", dict.fromkeys(METRICS, 0.5), 3, {"score": ["1"], "human_score": ["1"]})
     write_tables(tmp_path, {"split0": result}, {})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

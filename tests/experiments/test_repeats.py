@@ -1,4 +1,4 @@
-"""The protocol on a tiny TID2013: killed and resumed, failed and shared runs."""
+"""Repeated splits on a tiny TID2013: resumed, failed and shared runs."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ def fit(tmp_path_factory, tiny):
 
 @pytest.fixture(scope="module")
 def whole(fit, tmp_path_factory):
-    """Three splits without interruption."""
+    """Folder of three splits, run without interruption."""
     out = tmp_path_factory.mktemp("whole")
     assert protocol(["--out", str(out), "--splits", "3", "--jobs", "2", "--best_on_test", *fit]) == 0
     return out
@@ -61,7 +61,7 @@ def test_finished_splits_are_not_run_again(whole, fit):
     assert before == {path: path.stat().st_mtime_ns for path in whole.glob("split*/metrics.json")}
 
 
-def test_runs_made_otherwise_do_not_mix(whole, fit, capsys):
+def test_runs_with_other_options_do_not_mix(whole, fit, capsys):
     assert protocol(["--out", str(whole), "--splits", "3", "--best_on_test", *fit, "--model.lr=0.5"]) == 2
     error = capsys.readouterr().err
     assert f"{whole}: contains runs with different options (model.lr: 0.0002 -> 0.5); use a new --out" in error
@@ -85,7 +85,7 @@ def test_killed_and_resumed_equals_uninterrupted(whole, fit, tmp_path):
     assert (out / "split0" / "metrics.json").exists()
     assert not (out / "split1" / "metrics.json").exists()
     assert protocol(["--out", str(out), "--splits", "3", "--jobs", "2", "--best_on_test", *fit]) == 0
-    assert "Restor" in (out / "split1.log").read_text()  # went on from the checkpoint
+    assert "Restor" in (out / "split1.log").read_text()  # resumed from the checkpoint
     killed, uninterrupted = (json.loads((folder / "table.json").read_text()) for folder in (out, whole))
     assert killed == uninterrupted
 
@@ -112,8 +112,8 @@ def nan(task, prediction):
 """
 
 
-def test_failed_splits_are_reported_and_the_others_count(fit, tmp_path, capsys, monkeypatch, in_process):
-    """Out of memory, killed by the system, a loss of NaN, scores of NaN; the last split is sound."""
+def test_failed_splits_are_reported(fit, tmp_path, capsys, monkeypatch, in_process):
+    """Out of memory, killed by the system, NaN loss, NaN scores; only the last split succeeds."""
 
     def kill_one(command, log):
         return -signal.SIGKILL if "--data.split_seed=1" in command else in_process(command, log)
@@ -136,30 +136,30 @@ def test_failed_splits_are_reported_and_the_others_count(fit, tmp_path, capsys, 
     assert content["summary"]["srcc"]["median"] == content["runs"]["split4"]["srcc"]
     assert "1 runs, 4 failed" in shown.out
     assert str(tmp_path / "out" / "split0.log") in shown.err
-    assert not (tmp_path / "out" / "split2" / "checkpoints").exists()  # nothing that a resumed run would go on from
+    assert not (tmp_path / "out" / "split2" / "checkpoints").exists()  # nothing to resume from
 
 
-def test_a_split_that_another_process_is_at_is_left_alone(whole, fit, capsys):
+def test_split_of_another_process_is_skipped(whole, fit, capsys):
     with FileLock(whole / ".split3.lock"):
         assert protocol(["--out", str(whole), "--splits", "4", "--best_on_test", *fit]) == 3
     assert "another process is still running split3" in capsys.readouterr().out
     assert not (whole / "split3.log").exists()
 
 
-def test_a_job_of_an_array_tabulates_what_others_finished(whole, fit, capsys):
+def test_array_job_tabulates_all_finished_splits(whole, fit, capsys):
     assert protocol(["--out", str(whole), "--first", "2", "--splits", "1", "--best_on_test", *fit]) == 0
     assert "split2: done" in capsys.readouterr().out
     assert list(json.loads((whole / "table.json").read_text())["runs"]) == ["split0", "split1", "split2"]
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_run_that_leaves_no_figures_has_failed(fit, tmp_path, capsys):
+def test_run_without_metrics_has_failed(fit, tmp_path, capsys):
     options = ["--trainer.callbacks=[]", "--trainer.max_epochs=1"]
     assert protocol(["--out", str(tmp_path), "--splits", "1", *fit, *options]) == 1
     assert "metrics.json: not written; add lml_iqa.Report to trainer.callbacks" in capsys.readouterr().err
 
 
-def test_wrong_options_are_told_before_anything_runs(fit, tmp_path, capsys):
+def test_invalid_option_stops_before_any_run(fit, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         protocol(["--out", str(tmp_path), *fit, "--model.lr=fast"])
     assert stop.value.code == 2

@@ -1,4 +1,4 @@
-"""A sweep's grid without a server, on the quickstart made tiny."""
+"""Grid of a sweep without a server, on a tiny quickstart."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def sweep_file(tmp_path, **changes):
 def test_every_combination_is_run_and_ranked_by_validation(options, tmp_path, capsys):
     out = tmp_path / "out"
     command = [sweep_file(tmp_path), "--out", str(out), *options]
-    assert protocol(command) == 1  # a rate of 1e20 diverges
+    assert protocol(command) == 1  # a learning rate of 1e20 diverges
     frame = pd.read_csv(out / "sweep.csv")
     assert frame[["run", "model.lambda_manifold", "model.lr"]].sort_values("run").values.tolist() == [
         ["run0", 0.0, 0.01],
@@ -57,7 +57,7 @@ def test_every_combination_is_run_and_ranked_by_validation(options, tmp_path, ca
     for run in sound.itertuples():
         (checkpoint,) = (out / run.run).rglob("best.ckpt")
         folder = checkpoint.parents[1]
-        assert folder.name.endswith(f"-{run.run}")  # the wandb run's id
+        assert folder.name.endswith(f"-{run.run}")  # the wandb run's ID
         assert not (folder / "metrics.json").exists()  # nothing was tested
         config = yaml.safe_load((folder / "config.yaml").read_text())
         assert config["model"]["lambda_manifold"] == sound.loc[run.Index, "model.lambda_manifold"]
@@ -68,8 +68,8 @@ def test_every_combination_is_run_and_ranked_by_validation(options, tmp_path, ca
     assert "| run | model.lambda_manifold | model.lr | val/srcc |" in capsys.readouterr().out
     stamps = [path.stat().st_mtime_ns for path in out.rglob("best.ckpt")]
     assert protocol(command) == 1
-    assert stamps == [path.stat().st_mtime_ns for path in out.rglob("best.ckpt")]  # what is done is not done again
-    assert protocol([*command, "--model.lr=0.5"]) == 2  # other runs do not mix
+    assert stamps == [path.stat().st_mtime_ns for path in out.rglob("best.ckpt")]  # finished runs are skipped
+    assert protocol([*command, "--model.lr=0.5"]) == 2  # runs with other options do not mix
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_every_combination_is_run_and_ranked_by_validation(options, tmp_path, ca
         ({"command": ["python", "train.py"]}, "it must run lml-iqa fit"),
     ],
 )
-def test_what_cannot_run_without_a_server_is_refused(changes, message, tmp_path, capsys):
+def test_invalid_sweep(changes, message, tmp_path, capsys):
     assert protocol([sweep_file(tmp_path, **changes), "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
 

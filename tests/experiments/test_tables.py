@@ -1,4 +1,4 @@
-"""The arithmetic of the tables, against pandas and SciPy."""
+"""Statistics of the tables, against pandas and SciPy."""
 
 import csv
 import json
@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from lml_iqa.datasets import TID2013
+from lml_iqa.experiments.markup import legacy_note
 from lml_iqa.experiments.results import Result
 from lml_iqa.experiments.statistics import METRICS, srcc_by_group, summarize
 from lml_iqa.experiments.tables import published, srcc_by, write_tables
@@ -48,7 +49,7 @@ def test_srcc_by_group():
     assert set(found) == {"a", "b"}  # two images have no correlation
 
 
-def test_srcc_by_type_on_the_genuine_labels(shared_data, tmp_path):
+def test_srcc_by_type_on_real_labels(shared_data, tmp_path):
     root = tmp_path / "tid2013"
     (root / "distorted_images").mkdir(parents=True)
     labels = (shared_data / "labels" / "tid2013" / "mos_with_names.txt").read_text()
@@ -58,7 +59,7 @@ def test_srcc_by_type_on_the_genuine_labels(shared_data, tmp_path):
             (root / "distorted_images" / line.split()[1]).touch()
     table = TID2013(root).load()
     rng = np.random.default_rng(0)
-    score = table.scores + rng.normal(0, 1, len(table))  # stand-in predictions
+    score = table.scores + rng.normal(0, 1, len(table))  # simulated predictions
     predictions = {
         "score": [str(value) for value in score],
         "human_score": [str(value) for value in table.scores],
@@ -119,7 +120,7 @@ def test_files(tmp_path):
         assert {row["value"] for row in csv.DictReader(file)} == {"blur", "jpeg", "1", "2", "3"}
 
 
-def test_a_set_without_published_figures_or_types(tmp_path):
+def test_data_set_without_published_results_or_types(tmp_path):
     predictions = {name: run(0).predictions[name] for name in ("score", "human_score")}
     plain = run(0, predictions=predictions, best_on_test=None)._replace(dataset="mine")
     markdown = write_tables(tmp_path, {"split0": plain}, {})
@@ -131,9 +132,10 @@ def test_a_set_without_published_figures_or_types(tmp_path):
     assert content["notes"] == []
 
 
-def test_a_table_of_the_legacy_protocol_says_so(tmp_path):
+def test_legacy_table_is_marked(tmp_path):
     runs = {"split0": run(0), "split1": run(1, legacy=["random test crops"])}
-    note = "LEGACY PROTOCOL, not comparable with honest figures: random test crops."
+    (note,) = legacy_note(runs.values())
+    assert "random test crops" in note
     assert f"**{note}**" in write_tables(tmp_path, runs, {})
     assert json.loads((tmp_path / "table.json").read_text())["notes"] == [note]
     tex = (tmp_path / "table.tex").read_text()
@@ -159,8 +161,7 @@ def test_published_numbers_have_a_source(dataset):
         assert all(0.5 < float(number) < 1 for number in numbers)
 
 
-def test_a_set_without_published_numbers(tmp_path):
-    """Nothing that was not read at its source stands in for them."""
+def test_data_set_without_published_results(tmp_path):
     assert published("SPAQ") == []
     assert "published" not in write_tables(tmp_path, {"split0": run(0)._replace(dataset="SPAQ")}, {})
-    assert (tmp_path / "table.tex").read_text().count("&") == 4  # the head and our own row
+    assert (tmp_path / "table.tex").read_text().count("&") == 4  # the header and our row

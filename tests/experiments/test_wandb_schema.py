@@ -1,4 +1,4 @@
-"""wandb without a server: what a sweep draws reaches our command line, and its runs leave what others leave."""
+"""wandb without a server: drawn values reach the command line, and runs write the same files as others."""
 
 import itertools
 import json
@@ -49,7 +49,7 @@ def wandb_offline(monkeypatch):
 
 
 def values(parameter):
-    """What may be drawn of a parameter: all of a list; of a range its ends and a value between."""
+    """Values to test of a parameter: all of a list; the ends of a range and a value between."""
     if "values" in parameter:
         return parameter["values"]
     low, high = parameter["min"], parameter["max"]
@@ -62,14 +62,14 @@ def values(parameter):
 
 
 def draws(sweep):
-    """As few configurations as hold every value of every parameter."""
+    """Configurations that together contain every value of every parameter."""
     lists = {name: values(parameter) for name, parameter in sweep["parameters"].items()}
     for i in range(max(map(len, lists.values()))):
         yield {name: drawn[i % len(drawn)] for name, drawn in lists.items()}
 
 
 def command_line(sweep, drawn):
-    """What a wandb agent would run."""
+    """Command line that a wandb agent would run."""
     filled = create_sweep_command_args({"args": {name: {"value": value} for name, value in drawn.items()}})
     filled["env"] = ["/usr/bin/env"]
     parts = create_sweep_command(list(sweep["command"]))
@@ -101,7 +101,7 @@ def test_wandb_accepts_the_file(path):
 
 
 @every_sweep
-def test_the_file_is_a_sweep(path):
+def test_structure_of_the_file(path):
     sweep = load_sweep_config(str(path))
     assert set(sweep) <= {"project", "name", "program", "method", "run_cap", "metric", "parameters", "command"}
     assert sweep["metric"] == {"name": "val/srcc", "goal": "maximize"}
@@ -115,7 +115,7 @@ def test_the_file_is_a_sweep(path):
 
 
 @every_sweep
-def test_what_is_drawn_reaches_the_command_line(path, monkeypatch, tmp_path, capsys):
+def test_drawn_values_reach_the_command_line(path, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(ROOT)
     for variable in ("TID2013_ROOT", "LIVEC_ROOT"):
         monkeypatch.setenv(variable, str(tmp_path))
@@ -132,7 +132,7 @@ def test_what_is_drawn_reaches_the_command_line(path, monkeypatch, tmp_path, cap
             assert option(config, "data.root") == str(tmp_path)
 
 
-def test_a_parameter_that_we_do_not_have_is_refused(monkeypatch, capsys):
+def test_unknown_parameter(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     sweep = load_sweep_config(str(ROOT / "configs" / "sweep" / "quickstart.yaml"))
     sweep["parameters"]["model.lamda_manifold"] = sweep["parameters"].pop("model.lambda_manifold")
@@ -144,7 +144,7 @@ def test_a_parameter_that_we_do_not_have_is_refused(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["tid2013", "livec"])
-def test_a_run_of_a_sweep_logs_its_metric(name, monkeypatch, tmp_path):
+def test_sweep_run_logs_its_metric(name, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     layout = next(layout for layout in LAYOUTS if layout.startswith(name))
     monkeypatch.setenv(f"{name.upper()}_ROOT", str(LAYOUTS[layout](tmp_path / name)))
@@ -162,12 +162,12 @@ def test_a_run_of_a_sweep_logs_its_metric(name, monkeypatch, tmp_path):
 
 
 def test_an_agent_runs_the_quickstart_sweep_without_a_server(monkeypatch, tmp_path):
-    """wandb's own loop, from heartbeat to exit status; what the server says is ours: two runs of the grid."""
+    """wandb's agent loop, from heartbeat to exit status, with a mocked server that sends two runs of the grid."""
     agent = pytest.importorskip("wandb.wandb_agent")
     server = pytest.importorskip("wandb.apis.public.sweeps")
     calls = ("_sweep_with_runs", "_register_agent", "_agent_heartbeat")
     if not all(hasattr(server, name) for name in calls):
-        pytest.skip(f"this wandb ({wandb.__version__}) asks its server by other functions")
+        pytest.skip(f"this wandb ({wandb.__version__}) calls its server through other functions")
     sweep = load_sweep_config(str(ROOT / "configs" / "sweep" / "quickstart.yaml"))
     tiny = [*TINY, "--data.crops=2", "--data.types=[8]", f"--data.cache={tmp_path}", "--model.freeze_backbone=false"]
     place = sweep["command"].index("${args}")
@@ -181,7 +181,7 @@ def test_an_agent_runs_the_quickstart_sweep_without_a_server(monkeypatch, tmp_pa
     def heartbeat(api, agent_id, metrics, running):
         return [] if running or not orders else orders.pop(0)
 
-    monkeypatch.setattr(wandb, "Api", SimpleNamespace)  # asks for a key at once
+    monkeypatch.setattr(wandb, "Api", SimpleNamespace)  # the real one asks for a key
     monkeypatch.setattr(server, "_sweep_with_runs", lambda *args, **kwargs: {"config": yaml.safe_dump(sweep)})
     monkeypatch.setattr(server, "_register_agent", lambda *args, **kwargs: {"id": "agent"})
     monkeypatch.setattr(server, "_agent_heartbeat", heartbeat)
@@ -189,7 +189,7 @@ def test_an_agent_runs_the_quickstart_sweep_without_a_server(monkeypatch, tmp_pa
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # lml-iqa is there
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     for variable in ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
-        monkeypatch.setenv(variable, "")  # the agent sets them for its runs; put back afterwards
+        monkeypatch.setenv(variable, "")  # set by the agent for its runs; restored after the test
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
     monkeypatch.chdir(ROOT)
     loop = agent.Agent(wandb.Api(), Queue(), sweep_id="sweep", count=2)
@@ -203,7 +203,7 @@ def test_an_agent_runs_the_quickstart_sweep_without_a_server(monkeypatch, tmp_pa
 
 
 def fit(root, folder, *logger):
-    """Train and test on the tiny BIQ2021; the run's folder."""
+    """Train and test on the tiny BIQ2021, and return the run's folder."""
     before = set(folder.rglob("metrics.json"))
     main(
         ["fit", "--config", str(ROOT / "configs" / "biq2021.yaml"), f"--data.root={root}", "--data.val_fraction=0.25"]
@@ -213,8 +213,8 @@ def fit(root, folder, *logger):
     return metrics.parent
 
 
-def left(run):
-    """Names of what a run left, without what its logger wrote, and the lock of a folder that another run could have."""
+def files_of(run):
+    """Files of a run, without those of its logger and the lock."""
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name}
     return files - {".lock", "metrics.csv", "hparams.yaml"}
 
@@ -224,7 +224,7 @@ def csv_run(biq2021_root, tmp_path_factory):
     return fit(biq2021_root, tmp_path_factory.mktemp("csv"))
 
 
-def test_runs_with_wandb_leave_what_others_leave(csv_run, biq2021_root, tmp_path):
+def test_wandb_runs_write_the_same_files(csv_run, biq2021_root, tmp_path):
     logger = ["--trainer.logger=WandbLogger", "--trainer.logger.project=mine", "--trainer.logger.name=null"]
     runs, configs = [], []
     for _ in range(2):
@@ -236,21 +236,21 @@ def test_runs_with_wandb_leave_what_others_leave(csv_run, biq2021_root, tmp_path
     assert runs[0] != runs[1]
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
     for run, logged in zip(runs, configs, strict=True):
-        assert left(run) == left(csv_run)
-        assert {"checkpoints/best.ckpt", "config.yaml", "split.json", "environment.json"} <= left(run)
+        assert files_of(run) == files_of(csv_run)
+        assert {"checkpoints/best.ckpt", "config.yaml", "split.json", "environment.json"} <= files_of(run)
         assert (run / "split.json").read_text() == (csv_run / "split.json").read_text()
-        figures, others = (json.loads((r / "metrics.json").read_text())["metrics"] for r in (run, csv_run))
-        assert figures == others
+        metrics, expected = (json.loads((r / "metrics.json").read_text())["metrics"] for r in (run, csv_run))
+        assert metrics == expected
         assert logged["lambda_manifold"] == 0.1
         assert logged["config"] == yaml.safe_load((run / "config.yaml").read_text())
         assert logged["environment"] == json.loads((run / "environment.json").read_text())
 
 
-def test_a_run_with_tensorboard_leaves_what_others_leave(csv_run, biq2021_root, tmp_path):
+def test_tensorboard_runs_write_the_same_files(csv_run, biq2021_root, tmp_path):
     pytest.importorskip("tensorboard")
     run = fit(biq2021_root, tmp_path, "--trainer.logger=TensorBoardLogger", "--trainer.logger.name=mine")
     assert run == tmp_path / "mine" / "version_0"
-    assert left(run) == left(csv_run)
+    assert files_of(run) == files_of(csv_run)
     assert list(run.glob("events.out.tfevents.*"))
     logged = yaml.safe_load((run / "hparams.yaml").read_text())
     assert logged["config"] == yaml.safe_load((run / "config.yaml").read_text())

@@ -1,4 +1,4 @@
-"""torch.compile as an option: the same training, and checkpoints that know nothing of it."""
+"""torch.compile as an option: the same training, and checkpoints that do not depend on it."""
 
 import copy
 import shutil
@@ -11,12 +11,12 @@ from test_lml_task import make_data, make_task, make_trainer
 from lml_iqa.models.backbone import ViTBackbone, create_backbone
 from lml_iqa.tasks import LMLTask
 
-QUICK = "eager"  # traced like any other, but the machine code is PyTorch's own
+QUICK = "eager"  # traced like the others, but runs PyTorch's kernels
 
 
 @pytest.fixture(autouse=True)
-def _forget():
-    """What one test compiled is no other test's."""
+def _reset_compiler():
+    """Discard compiled code between tests."""
     torch.compiler.reset()
     yield
     torch.compiler.reset()
@@ -30,7 +30,7 @@ def fit(root, folder, task, **options):
 
 @pytest.fixture(scope="module")
 def runs(biq2021_root, tmp_path_factory):
-    """The same training without and with compilation, and their checkpoints."""
+    """Folder and tasks of the same training with and without compilation."""
     folder = tmp_path_factory.mktemp("runs")
     tasks = {}
     for name, option in {"plain": False, "compiled": QUICK}.items():
@@ -53,7 +53,7 @@ def test_compiled_training_is_the_same(runs):
         torch.testing.assert_close(tasks["compiled"].state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
 
-def test_checkpoints_do_not_tell(runs):
+def test_checkpoints_do_not_depend_on_it(runs):
     folder, _ = runs
     plain, other = (torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("plain", "compiled"))
     assert list(plain["state_dict"]) == list(other["state_dict"])
@@ -88,14 +88,14 @@ def crops():
 
 
 def transformer(name):
-    """One block is enough: it is the last, which is tapped."""
+    """Transformer with one block, whose attention is tapped."""
     torch.manual_seed(0)
     return ViTBackbone(timm.create_model(name, depth=1, num_classes=0, dynamic_img_size=True), tap_attention=True)
 
 
 @pytest.mark.parametrize("name", ["test_vit", "vit_pe_core_tiny_patch16_384", "test_efficientnet"])
 def test_encoders_are_one_graph(name):
-    """A break would leave the compiler with pieces, and a hook (the second has three) could be left out unseen."""
+    """A graph break would split the encoder, and a hook (the second model has three) could be skipped unnoticed."""
     if name == "test_efficientnet":
         backbone = create_backbone(name, pretrained=False, tap_attention=False)
     else:
@@ -109,7 +109,7 @@ def test_encoders_are_one_graph(name):
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler")
 def test_real_compiler():
-    """One block of a transformer, forward and backward, in inductor's own machine code."""
+    """One transformer block, forward and backward, compiled by inductor."""
     backbone = transformer("test_vit")
 
     def outputs_and_gradient():

@@ -70,7 +70,7 @@ class Losses(Callback):
 
 @pytest.mark.parametrize("saliency", ["joint_attention", "panel_attention", "uniform", "random"])
 @pytest.mark.parametrize("positives", ["salient", "cluster"])
-def test_trains_with_every_reading_of_the_method(biq2021_root, tmp_path, saliency, positives):
+def test_trains_with_every_variant(biq2021_root, tmp_path, saliency, positives):
     losses = Losses()
     task = make_task(saliency=saliency, positives=positives)
     before = copy.deepcopy(task.pair.student.state_dict())
@@ -95,8 +95,8 @@ def test_total_loss_is_the_weighted_sum_of_its_terms(biq2021_root, tmp_path):
 
 
 @pytest.mark.parametrize("saliency", ["joint_attention", "panel_attention"])
-def test_the_image_term_teaches_the_saliency(biq2021_root, tmp_path, saliency):
-    """Value and gradient of the first batch by hand, at the queries and keys that saliency is read from."""
+def test_image_term_trains_the_saliency(biq2021_root, tmp_path, saliency):
+    """Value and gradient of the first batch, computed by hand at the queries and keys of the saliency."""
 
     class Gradients(Callback):
         def on_after_backward(self, trainer, pl_module):
@@ -130,8 +130,8 @@ def test_terms_switch_off(biq2021_root, tmp_path):
     assert not any(p.requires_grad for p in task.pair.student.projector.parameters())
 
 
-def test_teacher_follows_once_per_optimizer_step(biq2021_root, tmp_path):
-    """With gradients accumulated over 3 batches, against a moving average kept by hand."""
+def test_teacher_is_updated_once_per_optimizer_step(biq2021_root, tmp_path):
+    """With gradients accumulated over 3 batches, against an EMA computed by hand."""
 
     class ByHand(Callback):
         def on_fit_start(self, trainer, pl_module):
@@ -167,7 +167,7 @@ def test_resume_continues_bit_equal(biq2021_root, tmp_path):
     make_trainer(tmp_path, max_epochs=3, callbacks=[Stop()]).fit(
         make_task(**options), datamodule=make_data(biq2021_root)
     )
-    torch.manual_seed(99)  # a new process does not carry on the old one's random state
+    torch.manual_seed(99)  # a new process has another random state
     resumed = LMLTask(**{**dict(whole.hparams), "pretrained": False})
     seed_everything(3, verbose=False)
     make_trainer(tmp_path, max_epochs=3).fit(
@@ -178,7 +178,7 @@ def test_resume_continues_bit_equal(biq2021_root, tmp_path):
 
 
 class OtherModule(BIQ2021DataModule):
-    """The same data by another class, as shards would be."""
+    """The same data from another class, as with shards."""
 
 
 def test_another_class_of_data_module_resumes_at_the_same_image(biq2021_root, tmp_path):
@@ -204,7 +204,7 @@ def test_another_class_of_data_module_resumes_at_the_same_image(biq2021_root, tm
     assert before.seen + after.seen == whole.seen
 
 
-def test_a_checkpoint_without_a_position_is_not_resumed(biq2021_root, tmp_path):
+def test_checkpoint_without_progress_is_not_resumed(biq2021_root, tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1)
     trainer.fit(make_task(), datamodule=make_data(biq2021_root))
     trainer.save_checkpoint(tmp_path / "new.ckpt")
@@ -218,20 +218,20 @@ def test_a_checkpoint_without_a_position_is_not_resumed(biq2021_root, tmp_path):
     assert LMLTask.load_from_checkpoint(tmp_path / "old.ckpt", weights_only=True).provenance["dataset"] == "BIQ2021"
 
 
-def test_figures_equal_scipy_on_native_scores(biq2021_root, tmp_path):
+def test_metrics_equal_scipy_on_native_scores(biq2021_root, tmp_path):
     task, data = make_task(), make_data(biq2021_root)
     trainer = make_trainer(tmp_path)
-    (figures,) = trainer.test(task, datamodule=data, verbose=False)
+    (metrics,) = trainer.test(task, datamodule=data, verbose=False)
     predicted, human = [], []
     with torch.no_grad():
         for batch in data.test_dataloader():
             scores = task(batch["crops"])
             predicted += (scores.saliency * scores.quality).sum(dim=1).tolist()
             human += batch["mos"].tolist()
-    assert figures["test/srcc"] == pytest.approx(stats.spearmanr(predicted, human).statistic, abs=1e-6)
-    assert figures["test/plcc"] == pytest.approx(stats.pearsonr(predicted, human).statistic, abs=1e-5)
-    assert figures["test/krcc"] == pytest.approx(stats.kendalltau(predicted, human).statistic, abs=1e-6)
-    assert figures["test/rmse"] == pytest.approx(np.sqrt(np.mean(np.subtract(predicted, human) ** 2)), rel=1e-5)
+    assert metrics["test/srcc"] == pytest.approx(stats.spearmanr(predicted, human).statistic, abs=1e-6)
+    assert metrics["test/plcc"] == pytest.approx(stats.pearsonr(predicted, human).statistic, abs=1e-5)
+    assert metrics["test/krcc"] == pytest.approx(stats.kendalltau(predicted, human).statistic, abs=1e-6)
+    assert metrics["test/rmse"] == pytest.approx(np.sqrt(np.mean(np.subtract(predicted, human) ** 2)), rel=1e-5)
 
 
 def write_dmos(root, low, high):
@@ -243,7 +243,7 @@ def write_dmos(root, low, high):
 
 
 def test_scores_come_back_in_native_units_and_direction(biq2021_root, tmp_path):
-    """A model trained on a DMOS of 20..100 predicts on that scale, also after its checkpoint was loaded elsewhere."""
+    """A model trained on a DMOS of 20..100 predicts on that scale, also after loading its checkpoint."""
     labels = tmp_path / "dmos.csv"
     write_dmos(biq2021_root, 20, 100).rename(labels)
     data = TableDataModule(
@@ -272,7 +272,7 @@ def test_scores_come_back_in_native_units_and_direction(biq2021_root, tmp_path):
     assert (batch["spread"] >= 0).all()
 
 
-def test_a_photograph_scores_the_same_whatever_batch_order_and_workers(biq2021_root, tmp_path):
+def test_scores_do_not_depend_on_batches_and_workers(biq2021_root, tmp_path):
     task = make_task()
 
     def scores(**options):
@@ -286,8 +286,8 @@ def test_a_photograph_scores_the_same_whatever_batch_order_and_workers(biq2021_r
         assert max(abs(other[i] - reference[i]) for i in reference) < 1e-6, options
 
 
-def test_checkpoint_loads_without_the_first_weights(biq2021_root, tmp_path):
-    """Nodes without internet must be able to load what others trained from the hub."""
+def test_checkpoint_loads_without_pretrained_weights(biq2021_root, tmp_path):
+    """Nodes without internet must be able to load models trained from weights of the hub."""
     task = make_task()
     task.hparams["pretrained"] = True
     trainer = make_trainer(tmp_path, max_epochs=1)
@@ -298,7 +298,7 @@ def test_checkpoint_loads_without_the_first_weights(biq2021_root, tmp_path):
         assert torch.equal(value, loaded.state_dict()[name])
 
 
-def test_fine_tuning_takes_weights_and_no_options(biq2021_root, tmp_path):
+def test_fine_tuning_loads_weights_but_no_options(biq2021_root, tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1)
     task = make_task(lr=1e-3)
     trainer.fit(task, datamodule=make_data(biq2021_root))
@@ -324,7 +324,7 @@ def test_fine_tuning_takes_weights_and_no_options(biq2021_root, tmp_path):
         {"lambda_mutual": -1.0},
     ],
 )
-def test_options_out_of_range_are_refused(option):
+def test_options_out_of_range(option):
     with pytest.raises(ValueError, match=next(iter(option))):
         make_task(**option)
 

@@ -1,4 +1,4 @@
-"""Mixed precision: what may be rounded is, what must not be is not, and the figures stay."""
+"""Mixed precision: only the encoder is rounded, and the metrics match float32."""
 
 import math
 
@@ -15,7 +15,7 @@ from lml_iqa.metrics import srcc
 
 @pytest.fixture(scope="module")
 def gray(tmp_path_factory):
-    """48 flat photographs whose score is their brightness, which a small network learns in seconds."""
+    """48 flat images whose score is their brightness, which a small network learns in seconds."""
     root = tmp_path_factory.mktemp("gray")
     lines = ["path,score,part"]
     for i in range(48):
@@ -36,7 +36,7 @@ ONCE = {"gradient_clip_val": 5.0, "check_val_every_n_epoch": 25}
 
 
 class Watch(Callback):
-    """Losses and their types at every step, and student and teacher around it."""
+    """Record losses, dtypes and changes of student and teacher at every step."""
 
     def __init__(self):
         self.losses, self.kinds, self.changed, self.gradients, self.rates = [], set(), [], [], []
@@ -82,11 +82,11 @@ def full(gray, tmp_path_factory):
 
 
 def test_bfloat16_trains_as_float32_does(gray, full, tmp_path):
-    """200 steps of each: no NaN, and the same correlation on unseen photographs, within noise."""
+    """200 steps each: no NaN, and the same correlation on unseen images, within noise."""
     task, _, watch = fit(gray, tmp_path, precision="bf16-mixed")
     assert len(watch.losses) == 200
     assert torch.tensor(watch.losses).isfinite().all()
-    assert watch.kinds == {torch.bfloat16, torch.float32}  # inside the encoder, and everything that is a loss
+    assert watch.kinds == {torch.bfloat16, torch.float32}  # the encoder, and all losses
     assert all(p.dtype == torch.float32 for p in task.pair.parameters())
     half, whole = figures(task, gray, tmp_path, "bf16-mixed"), figures(full[0], gray, tmp_path, "32-true")
     assert whole["test/srcc"] > 0.9
@@ -95,9 +95,9 @@ def test_bfloat16_trains_as_float32_does(gray, full, tmp_path):
 
 
 def test_bfloat16_evaluates_as_float32_does(gray, full, tmp_path):
-    """The same weights. Scores rounded to bfloat16 would tie: 8 bits hold at most 128 steps between 0.5 and 1."""
+    """With the same weights. Scores rounded to bfloat16 would tie: it has only 128 steps between 0.5 and 1."""
     half, whole = (figures(full[0], gray, tmp_path, precision) for precision in ("bf16-mixed", "32-true"))
-    assert half["test/rmse"] != whole["test/rmse"]  # autocast was at work
+    assert half["test/rmse"] != whole["test/rmse"]  # autocast was active
     for name in ("test/srcc", "test/plcc", "test/krcc"):
         assert half[name] == pytest.approx(whole[name], abs=0.02)
     batches = make_trainer(tmp_path, precision="bf16-mixed").predict(full[0], datamodule=make_data(gray))
@@ -121,7 +121,7 @@ def test_float16_gradients_are_those_of_float32(gray, full, tmp_path):
 
 
 def test_a_skipped_step_moves_nobody(gray, full, tmp_path):
-    """The scale is far too large: the first steps overflow, are left out, and halve it until one fits."""
+    """With a far too large scale, the first steps overflow, are skipped, and halve the scale until one fits."""
     _, trainer, watch = fit(gray, tmp_path, plugins=[scaled(2.0**22)], max_epochs=4)
     changed = watch.changed[:-1]  # the learning rate of the last step is zero
     taken = [moved["student"] for moved in changed]
@@ -130,7 +130,7 @@ def test_a_skipped_step_moves_nobody(gray, full, tmp_path):
     assert taken.count(False) == 22 - math.log2(trainer.precision_plugin.scaler.get_scale())
     assert [moved["teacher"] for moved in changed] == taken
     assert torch.tensor(watch.losses).isfinite().all()
-    assert trainer.global_step == 32  # a skipped step counts in the schedule: its end is that of the run
+    assert trainer.global_step == 32  # skipped steps count in the schedule, which ends with the run
     assert watch.rates == fit(gray, tmp_path, max_epochs=4)[2].rates
 
 

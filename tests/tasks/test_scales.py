@@ -1,4 +1,4 @@
-"""One scale for each checkpoint, whatever it is tested, fine-tuned or used for prediction on."""
+"""Score scales in tests, predictions and fine-tuning on other data."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def images(tmp_path):
 
 
 def table(folder, scores, **options):
-    """A label file of the first images with these scores."""
+    """Data module with the given scores for the first images."""
     path = folder.parent / f"labels{len(list(folder.parent.glob('labels*')))}.csv"
     path.write_text("path,score\n" + "".join(f"{i:02}.png,{float(score)!r}\n" for i, score in enumerate(scores)))
     return TableDataModule(folder, path, **{**OPTIONS, **options})
@@ -102,7 +102,7 @@ def test_which_scale_ratings_are_on(data, shared, warning):
 
 
 def test_a_second_label_file_of_the_same_study(images, tmp_path, recwarn):
-    """Its scores are narrower than the trained ones; they do not make a scale of their own."""
+    """Its narrower range of scores does not define a new scale."""
     trained_on = table(images, np.linspace(0.04, 0.96, 20))
     trainer = make_trainer(tmp_path, Report())
     task = make_task()
@@ -125,13 +125,13 @@ def test_a_second_label_file_of_the_same_study(images, tmp_path, recwarn):
     assert not [w for w in recwarn if "scale" in str(w.message)]
 
 
-def test_a_label_file_on_another_unstated_scale_is_warned_about(images, trained, tmp_path):
+def test_warning_for_another_unstated_scale(images, trained, tmp_path):
     task = LMLTask.load_from_checkpoint(trained, weights_only=True)
     with pytest.warns(UserWarning, match=r"trained on MOS 1\.\.5, higher is better.*range from 10 to 90"):
         make_trainer(tmp_path).test(task, table(images, np.linspace(10, 90, 20), split="whole"), verbose=False)
 
 
-def test_a_test_on_another_stated_scale_is_converted_and_said(images, trained, tmp_path):
+def test_scores_are_converted_to_another_stated_scale(images, trained, tmp_path):
     task = LMLTask.load_from_checkpoint(trained, weights_only=True)
     human = np.linspace(95, 5, 20)
     data = table(images, human, split="whole", low=0, high=100, higher_is_better=False)
@@ -144,7 +144,7 @@ def test_a_test_on_another_stated_scale_is_converted_and_said(images, trained, t
     for name, row in tested.items():
         assert row["scale"] == "DMOS 0..100, lower is better"
         assert predicted[name]["scale"] == "MOS 1..5, higher is better"
-        for column in ("score", "human_score"):  # both columns of a file are on its one scale
+        for column in ("score", "human_score"):  # both columns of a file are on the same scale
             unit = (float(predicted[name][column]) - 1) / 4
             assert float(row[column]) == pytest.approx(100 * (1 - unit), abs=1e-3)
     scores = [float(row["score"]) for row in tested.values()]
@@ -160,7 +160,7 @@ class Steps(Callback):
 
 
 def test_fit_on_other_data_is_fine_tuning(images, trained, tmp_path, capsys):
-    """The networks are the checkpoint's; schedule, epochs, best score and the meaning of scores are the new data's."""
+    """The networks are from the checkpoint; schedule, epochs, best score and score scale are those of the new run."""
     data = table(images, np.linspace(95, 5, 20), low=0, high=100, higher_is_better=False)
     start, tuned = LMLTask.load_from_checkpoint(trained, weights_only=True), make_task(lr=1e-30, backbone_lr=1e-3)
     fresh, steps = Steps(), Steps()
@@ -182,15 +182,15 @@ def test_fit_on_other_data_is_fine_tuning(images, trained, tmp_path, capsys):
     torch.testing.assert_close(prediction["score"], 100 - 25 * (unit - 1), rtol=1e-3, atol=1e-2)
 
 
-def test_resuming_on_another_split_is_refused(images, trained, tmp_path):
+def test_resuming_on_another_split(images, trained, tmp_path):
     data = table(images, np.linspace(1.2, 4.8, 20), low=1, high=5, split_seed=1)
     with pytest.raises(ConfigError, match=r"trained on another split of labels\d.*data\.split_seed"):
         make_trainer(tmp_path, max_epochs=2).fit(make_task(), datamodule=data, ckpt_path=trained, weights_only=True)
 
 
 @pytest.mark.parametrize("sizes", [(2, 4), (4, 2), (4, 4)])
-def test_schedules_go_on_by_epochs_with_another_batch_size(images, tmp_path, sizes):
-    """After a resume with another batch size, the rate at an epoch's end is that of an unbroken run."""
+def test_schedules_continue_by_epochs_with_another_batch_size(images, tmp_path, sizes):
+    """After a resume with another batch size, the learning rates are those of an uninterrupted run."""
 
     def run(size, resume=None, epochs=4, stop=None):
         class Stop(Callback):
@@ -213,8 +213,8 @@ def test_schedules_go_on_by_epochs_with_another_batch_size(images, tmp_path, siz
     assert after == pytest.approx(whole[sizes[1]][-len(after) :], rel=1e-6, abs=1e-12)
 
 
-def test_nothing_that_json_lacks_and_no_dead_path(images, tmp_path):
-    """A model that gives all images one score has no correlation; a checkpoint that is gone is not named."""
+def test_metrics_file_without_nan_and_dead_paths(images, tmp_path):
+    """Constant scores have no correlation; a deleted checkpoint is not named."""
     task = make_task(aggregate="mean")
     data = table(images, np.linspace(1.2, 4.8, 20))
     trainer = make_trainer(tmp_path, Report(), CollapseMonitor())

@@ -19,7 +19,7 @@ def test_cosine_by_hand():
 
 @pytest.mark.parametrize("steps", [1, 7])
 def test_step_is_the_nine_epochs_of_the_protocol(steps):
-    """Three epochs of warm-up, three at the full rate, three at a tenth, whatever the number of steps of an epoch."""
+    """Three epochs of warm-up, three at the full rate, three at a tenth, for any number of steps per epoch."""
     found = factors(9 * steps, schedule="step", warmup=3 / 9)
     assert found[: 3 * steps] == pytest.approx([(step + 1) / (3 * steps) for step in range(3 * steps)])
     assert found[3 * steps : 6 * steps] == pytest.approx([1.0] * 3 * steps)
@@ -33,24 +33,24 @@ def test_constant_needs_no_warm_up():
 @pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 1 / 3, 0.5, 0.99, 1.0])
 @pytest.mark.parametrize("total", range(1, 21))
-def test_no_step_is_wasted(schedule, warmup, total):
+def test_factor_is_never_zero(schedule, warmup, total):
     found = factors(total, schedule=schedule, warmup=warmup)
     assert min(found) > 0
     assert max(found) <= 1
     top = found.index(max(found))
     assert found[: top + 1] == sorted(found[: top + 1])
     assert found[top:] == sorted(found[top:], reverse=True)
-    assert learning_rate_factor(total, total, schedule=schedule, warmup=warmup) == found[-1]  # schedulers ask for it
+    assert learning_rate_factor(total, total, schedule=schedule, warmup=warmup) == found[-1]  # schedulers evaluate it
 
 
-def test_unknown_schedule_is_refused():
+def test_unknown_schedule():
     with pytest.raises(ValueError, match="schedule must be one of 'cosine', 'step', 'constant', not 'linear'"):
         learning_rate_factor(0, 10, schedule="linear", warmup=0.0)
 
 
 @pytest.mark.parametrize("steps", [400, 20_000])
-def test_teacher_looks_back_over_the_same_share_of_any_run(steps):
-    ages, weight = 0.0, 1.0  # mean age of what the average holds, in steps
+def test_teacher_horizon_is_a_share_of_the_run(steps):
+    ages, weight = 0.0, 1.0  # mean age of the averaged weights, in steps
     for age, step in enumerate(range(steps, 0, -1)):
         momentum = teacher_momentum(step, 0.05)
         ages += age * weight * (1 - momentum)
@@ -58,7 +58,7 @@ def test_teacher_looks_back_over_the_same_share_of_any_run(steps):
     assert ages / steps == pytest.approx(0.05, abs=0.006)
 
 
-def test_teacher_momentum_rises_from_nothing():
+def test_teacher_momentum_rises_from_zero():
     momenta = [teacher_momentum(step, 0.05) for step in range(1, 1000)]
     assert momenta == sorted(momenta)
     assert momenta[0] < 1e-6
@@ -95,5 +95,5 @@ def test_total_rate_follows_the_schedule_by_hand():
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    assert rates[0] == pytest.approx(2.0)  # the first step already uses the end of its share of the warm-up
+    assert rates[0] == pytest.approx(2.0)  # the warm-up counts a step at its end
     assert rates[4] == pytest.approx(1 + math.cos(math.pi * 3 / 9))

@@ -1,4 +1,4 @@
-"""Values as Python prints them, which wandb's agent passes on, and home folders."""
+"""Python spellings of values, as passed by wandb's agent, and home folders."""
 
 import sys
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_value_in_a_file(tmp_path, capsys):
 @pytest.mark.parametrize(
     "option", ["data.batch_size=4.5", "trainer.max_steps=1.5", "trainer.max_steps=nan", "data.batch_size=inf"]
 )
-def test_value_that_is_no_whole_number(option, capsys):
+def test_value_that_is_not_a_whole_number(option, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["fit", f"--config={CONFIG}", "--data.root=somewhere", f"--{option}"])
     assert stop.value.code == 2

@@ -28,7 +28,7 @@ def test_names_that_are_not_utf8_keep_their_bytes(tmp_path):
     assert (tmp_path / "names.txt").read_bytes() == b"\xff.png\n"
 
 
-def test_a_failed_write_leaves_the_previous_file(tmp_path):
+def test_failed_write_keeps_the_previous_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("before")
     with pytest.raises(RuntimeError), atomic_path(path) as temporary:  # noqa: PT012

@@ -24,7 +24,7 @@ print(faults() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
-def test_freed_memory_is_used_again():
+def test_freed_memory_is_reused():
     def faults(setting):
         run = subprocess.run([sys.executable, "-c", STEP, setting], capture_output=True, text=True, check=True)
         return int(run.stdout)

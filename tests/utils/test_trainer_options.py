@@ -1,4 +1,4 @@
-"""Options of the trainer that other projects stumble over: each works, or is refused in one sentence."""
+"""Trainer options that often cause problems: each works, or is rejected with a one-line message."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ TINY = [
 
 @pytest.fixture
 def fit(biq2021_root, tmp_path, monkeypatch):
-    """Train and test in a temporary folder; gives the run's folder."""
+    """Train and test in a temporary folder, and return the run's folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*more, folder="runs/biq2021/version_0"):
@@ -41,8 +41,8 @@ def fit(biq2021_root, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def refused(fit):
-    def sentence(*more):
+def rejected(fit):
+    def message_for(*more):
         with pytest.raises(SystemExit) as stop:
             fit(*more)
         message = str(stop.value)
@@ -50,7 +50,7 @@ def refused(fit):
         assert "\n" not in message.strip()
         return message
 
-    return sentence
+    return message_for
 
 
 def metrics_of(run):
@@ -99,8 +99,8 @@ def test_works(fit, options):
     ],
     ids=lambda value: value[0].removeprefix("--") if isinstance(value, list) else "",
 )
-def test_is_refused(refused, options, message):
-    assert message in refused(*options)
+def test_is_rejected(rejected, options, message):
+    assert message in rejected(*options)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_is_refused(refused, options, message):
     ],
     ids=lambda options: options[-1].removeprefix("--"),
 )
-def test_a_training_that_never_validates_tests_its_last_checkpoint(fit, options, caplog):
+def test_run_without_validation_tests_its_last_checkpoint(fit, options, caplog):
     with caplog.at_level("INFO", logger="lightning.pytorch.utilities.rank_zero"):
         run = fit(*options)
     facts = metrics_of(run)
@@ -122,7 +122,7 @@ def test_a_training_that_never_validates_tests_its_last_checkpoint(fit, options,
     assert "never validated: testing" in caplog.text
 
 
-def test_a_part_of_the_test_set_is_said_to_be_one(fit, capsys):
+def test_incomplete_test_set_is_reported(fit, capsys):
     facts = metrics_of(fit("--trainer.limit_test_batches=1"))
     assert facts["images"] == 4
     assert facts["tested_on"]["legacy"] == ["only 4 of 5 test images (trainer.limit_test_batches)"]
@@ -201,13 +201,13 @@ def test_text_stays_text(capsys):
 
 
 @pytest.mark.parametrize("option", ["--data.batch_size=4.5", "--data.batch_size=None", "--trainer.max_epochs=many"])
-def test_values_that_fit_no_type_are_refused_by_name(option, capsys):
+def test_invalid_value_names_the_option(option, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--config", str(CONFIG), "--data.root=x", option])
     assert stop.value.code
-    said = capsys.readouterr().err + str(stop.value)
-    assert option.split("=")[0].rpartition(".")[2] in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err + str(stop.value)
+    assert option.split("=")[0].rpartition(".")[2] in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", 1), ("1.0", 1.0), ("0.5", 0.5), ("3", 3)])
