@@ -148,7 +148,7 @@ class QualityMetrics(Metric):
         """
         return {
             name: torch.tensor(value, dtype=torch.float32, device=self.device)
-            for name, value in _figures(self._table()).items()
+            for name, value in _metrics(self._table()).items()
         }
 
     def per_image(self) -> ImageScores:
@@ -184,7 +184,7 @@ class QualityMetrics(Metric):
         return ImageScores(unique, prediction[first], mos[first])
 
 
-def _figures(table: ImageScores) -> dict[str, float]:
+def _metrics(table: ImageScores) -> dict[str, float]:
     invalid = table.image_id[~np.isfinite(table.prediction)]
     if len(invalid):
         warnings.warn(

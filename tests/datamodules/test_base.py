@@ -173,10 +173,10 @@ def test_provenance(data):
 def test_the_legacy_options(data):
     module = data(split="random", validate_on="test", eval_positions="random", seed=4)
     module.setup("fit")
-    honest = data(split="random")
+    default = data(split="random")
     assert len(module.split.val) == 0
-    assert len(module.split.train) == len(honest.split.train) + len(honest.split.val)
-    np.testing.assert_array_equal(module.split.test, honest.split.test)
+    assert len(module.split.train) == len(default.split.train) + len(default.split.val)
+    np.testing.assert_array_equal(module.split.test, default.split.test)
     assert module.provenance()["legacy"] == ["the model was selected on the test set", "random test crops"]
     loaders = module.val_dataloader(), module.test_dataloader()
     for loader in loaders:
@@ -185,7 +185,7 @@ def test_the_legacy_options(data):
     again, other = (data(split="random", eval_positions="random", seed=seed).test_dataloader() for seed in (4, 5))
     assert torch.equal(positions(loaders[1]), positions(again))
     assert not torch.equal(positions(loaders[1]), positions(other))
-    assert not torch.equal(positions(loaders[1]), positions(honest.test_dataloader()))
+    assert not torch.equal(positions(loaders[1]), positions(default.test_dataloader()))
 
 
 @pytest.mark.parametrize("option", ["validate_on", "eval_positions"])
@@ -405,7 +405,7 @@ def test_options_of_the_table_module(tmp_path):
         other_table(tmp_path, path_column="x").setup("fit")
 
 
-def test_genuine_biq2021(shared_data):
+def test_original_biq2021(shared_data):
     module = BIQ2021DataModule(root=shared_data / "BIQ2021", batch_size=4, num_workers=0)
     module.setup("fit")
     assert (len(module.split.train), len(module.split.val), len(module.split.test)) == (2881, 320, 799)

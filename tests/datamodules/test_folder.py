@@ -17,7 +17,7 @@ def root(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (30 + i, 5 + 20 * i), (i, i, i)).save(tmp_path / name)
     for name in ("notes.txt", "sub/report.pdf", "sub/._a.png", "Thumbs.db"):
-        (tmp_path / name).write_bytes(b"no photograph")
+        (tmp_path / name).write_bytes(b"not an image")
     return tmp_path
 
 
@@ -106,7 +106,7 @@ def test_missing_folder_and_file_are_refused(root):
         folder(root / "a.png").setup("predict")
 
 
-def test_broken_photograph_is_named(root):
-    (root / "sub" / "e.jpg").write_bytes(b"no photograph")
+def test_broken_image_is_named(root):
+    (root / "sub" / "e.jpg").write_bytes(b"not an image")
     with pytest.raises(DatasetError, match=r"e\.jpg: not an image that Pillow can read; replace the file"):
         list(folder(root).predict_dataloader())

@@ -1010,8 +1010,8 @@ ORACLES = {
 }
 
 
-class Genuine:
-    """Trees of the genuine label files, each made once: 77,000 files in all."""
+class Original:
+    """Copies with the original label files, each made once: 77,000 files in all."""
 
     def __init__(self, data, folder):
         self.data = data
@@ -1052,9 +1052,9 @@ class Genuine:
 
 
 @pytest.fixture(scope="module")
-def genuine(shared_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("genuine")
-    yield Genuine(shared_data, folder)
+def original(shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("original")
+    yield Original(shared_data, folder)
     shutil.rmtree(folder)
 
 
@@ -1080,8 +1080,8 @@ def genuine(shared_data, tmp_path_factory):
         ),
     ],
 )
-def test_genuine_labels(genuine, name, images, references, known, lowest, highest, source):
-    table, scores = genuine.table(name), genuine.oracle(name)
+def test_original_labels(original, name, images, references, known, lowest, highest, source):
+    table, scores = original.table(name), original.oracle(name)
     assert len(table) == images == len(scores) == SETS[name].images
     assert references == (None if table.references is None else len(set(table.references)))
     assert by_id(table)[known[0]] == pytest.approx(known[1], abs=1e-8)
@@ -1103,21 +1103,21 @@ def test_genuine_labels(genuine, name, images, references, known, lowest, highes
         ("kadid10k", dict.fromkeys(TYPES, 405)),
     ],
 )
-def test_genuine_types(genuine, name, counts):
-    kinds, numbers = np.unique(genuine.table(name).types, return_counts=True)
+def test_original_types(original, name, counts):
+    kinds, numbers = np.unique(original.table(name).types, return_counts=True)
     assert dict(zip(kinds.tolist(), numbers.tolist(), strict=True)) == counts
 
 
-def test_genuine_live_references_are_those_of_the_readable_files(genuine):
-    table = genuine.table("live")
-    assert by_id(table, "references") == live_info(genuine.root("live"))
+def test_original_live_references_are_those_of_the_readable_files(original):
+    table = original.table("live")
+    assert by_id(table, "references") == live_info(original.root("live"))
     assert [name.split("/")[0] for name in table.ids] == table.types.tolist()
 
 
 @pytest.mark.parametrize(("name", "kinds"), [("tid2013", [d.name for d in DISTORTIONS.values()]), ("kadid10k", TYPES)])
-def test_genuine_means_by_type_and_level(genuine, name, kinds):
-    published = pd.read_csv(genuine.data / "labels" / f"{name}_mean_mos_by_distortion.csv")
-    table = genuine.table(name)
+def test_original_means_by_type_and_level(original, name, kinds):
+    published = pd.read_csv(original.data / "labels" / f"{name}_mean_mos_by_distortion.csv")
+    table = original.table(name)
     rows = pd.DataFrame({c: getattr(table, c) for c in ("references", "types", "levels", "scores")})
     rows = rows[rows["references"] != "I25"] if name == "tid2013" else rows  # no photograph
     means = rows.groupby(["types", "levels"])["scores"].agg(["mean", "count"])
@@ -1137,9 +1137,9 @@ def test_genuine_means_by_type_and_level(genuine, name, kinds):
         ("koniq10k", 2, (768, 1024, 3)),
     ],
 )
-def test_genuine_images_are_found_by_their_label(genuine, name, samples, shape):
-    table = genuine.table(name)
-    of_set = genuine.samples[genuine.samples["set"].str.lower() == name]
+def test_original_images_are_found_by_their_label(original, name, samples, shape):
+    table = original.table(name)
+    of_set = original.samples[original.samples["set"].str.lower() == name]
     assert len(of_set) == samples
     for file, label in zip(of_set["file"], of_set["label"], strict=True):
         (row,) = (
@@ -1155,39 +1155,39 @@ def test_genuine_images_are_found_by_their_label(genuine, name, samples, shape):
 @pytest.mark.parametrize(
     ("name", "test"), [("live", 6), ("csiq", 6), ("tid2013", 5), ("kadid10k", 16), ("livec", 232), ("spaq", 2225)]
 )
-def test_genuine_usual_counts(genuine, name, test):
-    table = genuine.table(name)
+def test_original_usual_counts(original, name, test):
+    table = original.table(name)
     split = make_split(table)
     assert split.rule == ("random" if table.references is None else "reference")
     assert len(split.test if table.references is None else set(table.references[split.test])) == test
 
 
 @pytest.mark.parametrize("name", LABELS)
-def test_genuine_split_is_clean_for_every_seed(genuine, monkeypatch, name):
-    table = genuine.table(name)
-    monkeypatch.setattr(type(table), "digest", lambda self: "")  # takes longest, and is the same for every seed
+def test_original_split_is_clean_for_every_seed(original, monkeypatch, name):
+    table = original.table(name)
+    monkeypatch.setattr(type(table), "digest", lambda self: "")  # slow, and the same for every seed
     for seed in range(5 if name == "flive" else 100):
         check_partition(make_split(table, rule="reference" if name in BY_REFERENCE else "random", seed=seed), table)
 
 
-def test_genuine_official_split_of_koniq(genuine):
-    table = genuine.table("koniq10k")
+def test_original_official_split_of_koniq(original):
+    table = original.table("koniq10k")
     split = make_split(table)
     assert split.rule == "official"
     assert (len(split.train), len(split.val), len(split.test)) == (7058, 1000, 2015)
     check_partition(split, table)
-    listed = pd.read_csv(genuine.root("koniq10k") / "koniq10k_distributions_sets.csv").set_index("image_name")["set"]
+    listed = pd.read_csv(original.root("koniq10k") / "koniq10k_distributions_sets.csv").set_index("image_name")["set"]
     assert set(table.ids[split.test]) == set(listed.index[listed == "test"])
     assert set(table.ids[split.val]) == set(listed.index[listed == "validation"])
 
 
-def test_genuine_split_of_csiq_serves_the_workbook(genuine, tmp_path):
-    text_file = genuine.table("csiq")
+def test_original_split_of_csiq_works_with_the_workbook(original, tmp_path):
+    text_file = original.table("csiq")
     root = tmp_path / "official"
     for row in range(len(text_file)):
         images = root / "dst_imgs" / text_file.types[row]
         images.mkdir(parents=True, exist_ok=True)
-        os.link(genuine.folder / "csiq.empty", images / text_file.path(row).name)
+        os.link(original.folder / "csiq.empty", images / text_file.path(row).name)
     scores = zip(map(os.path.basename, text_file.files.tolist()), text_file.scores.tolist(), strict=True)
     official = load("csiq", made.write_csiq(root, scores))
     assert official.source == "csiq.DMOS.xlsx; images in dst_imgs/{type}"
@@ -1197,30 +1197,30 @@ def test_genuine_split_of_csiq_serves_the_workbook(genuine, tmp_path):
     check_split_of_other_layout(text_file, official, tmp_path / "split.json")
 
 
-def test_genuine_split_of_kadid_serves_the_official_layout(genuine, tmp_path):
-    community = genuine.table("kadid10k")
-    official = load("kadid10k", genuine.other("kadid10k", tmp_path / "set", "images"))
+def test_original_split_of_kadid_works_with_the_official_layout(original, tmp_path):
+    community = original.table("kadid10k")
+    official = load("kadid10k", original.other("kadid10k", tmp_path / "set", "images"))
     assert official.source == "dmos.csv; images in images"
     check_split_of_other_layout(official, community, tmp_path / "split.json")
     check_split_of_other_layout(community, official, tmp_path / "split.json")
 
 
-def test_genuine_live_as_first_released(genuine, tmp_path):
+def test_original_live_as_first_released(original, tmp_path):
     root = tmp_path / "set"
     root.mkdir()
-    for path in genuine.root("live").iterdir():
+    for path in original.root("live").iterdir():
         if path.name != "dmos_realigned.mat":
             (root / path.name).symlink_to(path)
     first = load("live", root)
-    table = genuine.table("live")
+    table = original.table("live")
     assert first.source == "dmos.mat; DMOS as first released, not the realigned DMOS that papers use"
     assert first.ids.tolist() == table.ids.tolist()
     assert np.corrcoef(first.scores, table.scores)[0, 1] == pytest.approx(0.947, abs=5e-4)
     assert (first.scores.min(), first.scores.max()) == pytest.approx((17.9, 84.5), abs=0.05)
 
 
-def test_genuine_labels_with_one_row_more_are_refused(genuine, tmp_path):
-    root = genuine.other("csiq", tmp_path / "set")
+def test_original_labels_with_one_row_more_are_refused(original, tmp_path):
+    root = original.other("csiq", tmp_path / "set")
     with (root / "csiq_label.txt").open("a") as file:
         file.write("1600.contrast.5.png 0.5\n")
     assert refused("csiq", root) == (
@@ -1230,9 +1230,9 @@ def test_genuine_labels_with_one_row_more_are_refused(genuine, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["csiq", "tid2013"])
-def test_genuine_labels_mirrored_are_refused(genuine, tmp_path, name):
-    root = genuine.other(name, tmp_path / "set")
-    mirrored = {image: f"{SETS[name].scale.high - score:.6f}" for image, score in genuine.oracle(name).items()}
+def test_original_labels_mirrored_are_refused(original, tmp_path, name):
+    root = original.other(name, tmp_path / "set")
+    mirrored = {image: f"{SETS[name].scale.high - score:.6f}" for image, score in original.oracle(name).items()}
     labels = SETS[name](root).labels
     line = "{0} {1}" if name == "csiq" else "{1} {0}"
     labels.write_text("\n".join(line.format(image, score) for image, score in mirrored.items()))

@@ -81,7 +81,7 @@ def test_image_in_both_parts(copy):
     assert f"images are listed more than once: {next(iter(TRAIN))}" in refused(copy)
 
 
-def test_genuine_images(shared_data):
+def test_original_images(shared_data):
     root = shared_data / "BIQ2021"
     table = BIQ2021(root).load()
     assert len(table) == 4000

@@ -440,10 +440,10 @@ def test_shares_out_of_range_are_refused(fraction):
 @pytest.mark.parametrize("authentic", [False, True])
 def test_without_a_validation_part(authentic):
     data = table(authentic=authentic)
-    honest, without = make_split(data, seed=2), make_split(data, seed=2, val_fraction=None)
+    default, without = make_split(data, seed=2), make_split(data, seed=2, val_fraction=None)
     assert len(without.val) == 0
-    np.testing.assert_array_equal(without.test, honest.test)
-    np.testing.assert_array_equal(without.train, np.sort(np.concatenate([honest.train, honest.val])))
+    np.testing.assert_array_equal(without.test, default.test)
+    np.testing.assert_array_equal(without.train, np.sort(np.concatenate([default.train, default.val])))
 
 
 def test_images_of_an_official_validation_part_are_then_trained_on():

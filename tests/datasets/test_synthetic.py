@@ -120,7 +120,7 @@ def test_packaged_photographs_need_no_download():
     assert len(found) == 9
     for path in found:
         image = read_image(path)
-        assert image.std(axis=2).mean() > 1, f"{path.name} is no color photograph"
+        assert image.std(axis=2).mean() > 1, f"{path.name} is not a color image"
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -67,7 +67,7 @@ def test_scores(options):
         for crop in range(3):
             encoding = model.backbone(crops()[image, crop][None])
             panel = model.decoder(encoding.tokens, encoding.summary).panel[0]
-            quality = sum(model.quality_head(judge) for judge in panel) / len(panel)
+            quality = sum(model.quality_head(query) for query in panel) / len(panel)
             torch.testing.assert_close(scores.quality[image, crop], quality[0], rtol=1e-4, atol=1e-5)
             embedding = model.projector(panel.mean(dim=0))
             torch.testing.assert_close(

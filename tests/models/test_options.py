@@ -73,7 +73,7 @@ def test_shapes_that_do_not_belong_together_are_refused(shapes):
     good = {"anchors": (2, 3, 8), "keys": (2, 3, 8), "saliency": (2, 3), "mos": (2,), "image_id": (2,)}
     with pytest.raises(ValueError, match=r"must be \(B, K, Z\)"):
         LocalManifoldLoss()(**{name: torch.rand(shape) for name, shape in {**good, **shapes}.items()})
-    with pytest.raises(ValueError, match=r"\(B, K\) alike"):
+    with pytest.raises(ValueError, match=r"must all be \(B, K\)"):
         mutual_loss(torch.rand(2, 3), torch.rand(2, 1), torch.rand(2, 3), torch.rand(2, 3))
 
 

@@ -22,9 +22,9 @@ def distort(image: NDArray[np.uint8], kind: int, level: int, seed: int) -> NDArr
     """Distort a reference image as in TID2013.
 
     For types whose severity is a :class:`Reach`, it is searched for this image until the PSNR is within
-    :data:`TOLERANCE` of ``LEVEL_PSNR[level - 1]``. If the type cannot reach it (blur of a nearly flat image, JPEG already at quality 1,
-    an integer number of colors), the rendering with the nearest PSNR in at most :data:`TRIALS` is returned; compare
-    :func:`psnr` with the target if it matters. Types 14 to 18 have the fixed severities of
+    :data:`TOLERANCE` of ``LEVEL_PSNR[level - 1]``. If the type cannot reach it (blur of a nearly flat image, JPEG
+    already at quality 1, an integer number of colors), the rendering with the nearest PSNR in at most :data:`TRIALS` is
+    returned; compare :func:`psnr` with the target if it matters. Types 14 to 18 have the fixed severities of
     ``DISTORTIONS[kind].severity``. A color saturation change (18) does not change a gray image.
 
     The result only depends on the arguments, not on global random state or the process. Types 7, 8, 10, 11, 17, 18, 22
