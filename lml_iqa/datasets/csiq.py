@@ -69,7 +69,7 @@ class CSIQ(IQADataset):
             if match is None:
                 raise DatasetError(
                     f"{self.labels}: {name!r} is not an image of CSIQ (like '1600.AWGN.1.png'); "
-                    "use the set's own label file"
+                    "use the original label file"
                 )
         parts = [match for match in found if match is not None]
         return Listing(
@@ -89,7 +89,7 @@ class CSIQ(IQADataset):
             if kind not in _IN_NAMES:
                 raise DatasetError(
                     f"{self.labels}: dst_type {kind!r} of image {image!r} is not one of {', '.join(_IN_NAMES)}; "
-                    "use the set's own workbook"
+                    "use the original workbook"
                 )
             names.append(f"{image}.{_IN_NAMES[kind]}.{level}.png")
         return names, columns["dmos"]

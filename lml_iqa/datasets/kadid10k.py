@@ -86,11 +86,11 @@ class KADID10k(IQADataset):
             if match is None or not 1 <= int(match["type"]) <= len(TYPES):
                 raise DatasetError(
                     f"{self.labels}: {name!r} is not an image of KADID-10k (like 'I01_01_01.png'); "
-                    "use the set's own label file"
+                    "use the original label file"
                 )
             if Path(reference).stem.casefold() != match["reference"].casefold():
                 raise DatasetError(
-                    f"{self.labels}: {name!r} is listed with reference {reference!r}; use the set's own label file"
+                    f"{self.labels}: {name!r} is listed with reference {reference!r}; use the original label file"
                 )
             parts.append(match)
         return Listing(

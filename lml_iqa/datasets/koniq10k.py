@@ -81,6 +81,6 @@ class KonIQ10k(IQADataset):
                 found = f"set {part[name]!r}" if name in part else "no set"
                 raise DatasetError(
                     f"{file}: {name!r} of {self.labels.name} is in {found} (known: {', '.join(_PARTS)}); "
-                    "use the set's own file"
+                    "use the original file"
                 )
         return [_PARTS[part[name]] for name in names]

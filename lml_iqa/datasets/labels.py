@@ -19,7 +19,7 @@ _REVERSED = -0.5  # Spearman correlation of the landmarks with their published s
 _SHRUNK = (
     0.25  # range of the landmarks relative to the published range; LIVE's first DMOS have 0.58 of the realigned ones
 )
-_OWN = "use the set's own label file, or TableDataModule"
+_OWN = "use the original label file, or TableDataModule"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def find_faults(listing: Listing, published: Published) -> Iterator[Fault]:
     if len(names) > published.images:
         yield Fault(
             f"lists {len(names)} rated images, but {published.name} has {published.images}",
-            f"{_OWN} for ratings of your own",
+            f"{_OWN} for custom ratings",
         )
     twice = tuple(name for name, count in Counter(map(str.casefold, names)).items() if count > 1)
     if twice:
@@ -99,7 +99,7 @@ def find_faults(listing: Listing, published: Published) -> Iterator[Fault]:
     if off:
         yield Fault(
             f"scores are outside the scale {scale.low:g}..{scale.high:g} of {published.name}",
-            f"{_OWN} with low and high for ratings of your own",
+            f"{_OWN} with low and high for custom ratings",
             tuple(f"{names[row]} ({scores[row]:g})" for row in off),
         )
     else:
@@ -127,12 +127,12 @@ def _against_landmarks(listing: Listing, published: Published) -> Iterator[Fault
         yield Fault(
             f"the scores are on another scale: {name} has {has:g}, published in {published.name} is {should:g}, and "
             f"the best and worst images are {np.ptp(listed) / np.ptp(expected):.2g} times as far apart as published",
-            f"{_OWN} with low and high for ratings of your own",
+            f"{_OWN} with low and high for custom ratings",
         )
     elif spearmanr(listed, expected).statistic < _REVERSED:
         better = "higher" if listing.scale.higher_is_better else "lower"
         yield Fault(
             f"the scores are reversed: {name} has {has:g}, published in {published.name} is {should:g} "
             f"({better} is better)",
-            f"{_OWN} with higher_is_better for ratings of your own",
+            f"{_OWN} with higher_is_better for custom ratings",
         )

@@ -72,20 +72,20 @@ class LIVE(IQADataset):
         marks = read_numbers(self.labels, "orgs")
         copies = marks == 1
         if not np.isin(marks, (0, 1)).all():
-            raise DatasetError(f"{self.labels}: orgs has values other than 0 and 1; use the set's own file")
+            raise DatasetError(f"{self.labels}: orgs has values other than 0 and 1; use the original file")
         names_file = self.find("refnames_all.mat", f"{_FOLDER}/refnames_all.mat", "../refnames_all.mat")
         references = read_texts(names_file, "refnames_all")
         rows = [(f"{folder}/img{n}.bmp", folder) for folder, count in _FOLDERS.items() for n in range(1, count + 1)]
         for file, length in ((self.labels, len(dmos)), (self.labels, len(copies)), (names_file, len(references))):
             if length != len(rows):
-                raise DatasetError(f"{file}: has {length} rows, but LIVE has {len(rows)}; use the set's own file")
+                raise DatasetError(f"{file}: has {length} rows, but LIVE has {len(rows)}; use the original file")
         rated = np.flatnonzero(~copies)
         if len(rated) == 0:
-            raise DatasetError(f"{self.labels}: marks every row as a copy (orgs); use the set's own file")
+            raise DatasetError(f"{self.labels}: marks every row as a copy (orgs); use the original file")
         for i in rated:
             if not references[i]:
                 raise DatasetError(
-                    f"{names_file}: row {i + 1} ({rows[i][0]}) has no reference image; use the set's own file"
+                    f"{names_file}: row {i + 1} ({rows[i][0]}) has no reference image; use the original file"
                 )
         return Listing(
             names=[rows[i][0] for i in rated],

@@ -86,7 +86,7 @@ class TID2013(IQADataset):
             if match is None or not 1 <= int(match["type"]) <= len(TYPES):
                 raise DatasetError(
                     f"{self.labels}: {name!r} is not an image of TID2013 (like 'I01_01_1.bmp'); "
-                    "use the set's own label file"
+                    "use the original label file"
                 )
             parts.append(match)
         return Listing(

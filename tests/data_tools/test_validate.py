@@ -142,7 +142,7 @@ def test_unreadable_labels(capsys, tid2013):
     status, diagnosis = examine(capsys, tid2013)
     assert status == 1
     finding = only(diagnosis, "problem", r"mos_with_names\.txt, line 1: ")
-    assert finding["cure"] == "give the set's own label file"
+    assert finding["cure"] == "give the original label file"
     assert finding["cure"] not in finding["what"]
     assert "scores" not in diagnosis["facts"]
 

@@ -479,9 +479,9 @@ def edited(file, old, new):
 REALIGNED = "databaserelease2/dmos_realigned.mat"
 PHOTOGRAPHS = "databaserelease2/refnames_all.mat"
 SPAQ_LABELS = "Annotations/MOS and Image attribute scores.xlsx"
-OWN_FILE = "use the set's own label file"
-OFF_SCALE = f"{OWN_FILE}, or TableDataModule with low and high for ratings of your own"
-OR_TABLE = f"{OWN_FILE}, or TableDataModule with higher_is_better for ratings of your own"
+OWN_FILE = "use the original label file"
+OFF_SCALE = f"{OWN_FILE}, or TableDataModule with low and high for custom ratings"
+OR_TABLE = f"{OWN_FILE}, or TableDataModule with higher_is_better for custom ratings"
 
 # What is done to a tree, and the whole message; {root} is its folder, {access} how to get the set.
 BAD = {
@@ -593,7 +593,7 @@ BAD = {
         "csiq_official",
         more("csiq_official", made.CSIQ, ("1600.sepia.1.png", 0.9)),
         "{root}/csiq.DMOS.xlsx: dst_type 'sepia' of image '1600' is not one of noise, blur, contrast, fnoise, jpeg, "
-        "jpeg 2000; use the set's own workbook",
+        "jpeg 2000; use the original workbook",
     ),
     "tid2013: no such type": (
         "tid2013",
@@ -608,7 +608,7 @@ BAD = {
     "live: every row rated": (
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 982)), orgs=np.zeros((1, 982))),
-        "{root}/" + PHOTOGRAPHS + ": row 1 (jp2k/img1.bmp) has no reference image; use the set's own file",
+        "{root}/" + PHOTOGRAPHS + ": row 1 (jp2k/img1.bmp) has no reference image; use the original file",
     ),
     "kadid10k: listed twice": (
         "kadid10k_official",
@@ -637,7 +637,7 @@ BAD = {
     "tid2013: mos.txt as mos_with_names.txt": (
         "tid2013",
         lambda root: (root / "mos.txt").replace(root / "mos_with_names.txt"),
-        "{root}/mos_with_names.txt, line 1: '6.78179' is not `score image`; give the set's own label file",
+        "{root}/mos_with_names.txt, line 1: '6.78179' is not `score image`; give the original label file",
     ),
     "live: text as .mat": (
         "live",
@@ -654,33 +654,33 @@ BAD = {
     "csiq: another sheet": (
         "csiq_official",
         lambda root: made.workbook(root / "csiq.DMOS.xlsx", {"Sheet1": [["image", "dmos"]], "Sheet2": []}),
-        "{root}/csiq.DMOS.xlsx: no sheet 'all_by_image', only ['Sheet1', 'Sheet2']; give the set's own workbook",
+        "{root}/csiq.DMOS.xlsx: no sheet 'all_by_image', only ['Sheet1', 'Sheet2']; give the original workbook",
     ),
     "spaq: another set's workbook": (
         "spaq_zip",
         lambda root: (made.write_csiq(root) / "csiq.DMOS.xlsx").replace(root / SPAQ_LABELS),
-        "{root}/" + SPAQ_LABELS + ": no row has the column names ['Image name', 'MOS']; give the set's own workbook",
+        "{root}/" + SPAQ_LABELS + ": no row has the column names ['Image name', 'MOS']; give the original workbook",
     ),
     "live: dmos.mat as dmos_realigned.mat": (
         "live",
         renamed("databaserelease2/dmos.mat", REALIGNED),
-        "{root}/" + REALIGNED + ": no variable 'dmos_new', only ['dmos', 'orgs']; give the set's own label file",
+        "{root}/" + REALIGNED + ": no variable 'dmos_new', only ['dmos', 'orgs']; give the original label file",
     ),
     "livec: the deviations as the scores": (
         "livec",
         renamed("Data/AllStdDev_release.mat", "Data/AllMOS_release.mat"),
         "{root}/Data/AllMOS_release.mat: no variable 'AllMOS_release', only ['AllStdDev_release']; "
-        "give the set's own label file",
+        "give the original label file",
     ),
     "live: another length": (
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 981)), orgs=np.zeros((1, 982))),
-        "{root}/" + REALIGNED + ": has 981 rows, but LIVE has 982; use the set's own file",
+        "{root}/" + REALIGNED + ": has 981 rows, but LIVE has 982; use the original file",
     ),
     "live: a mark that is neither 0 nor 1": (
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 982)), orgs=np.full((1, 982), 2)),
-        "{root}/" + REALIGNED + ": orgs has values other than 0 and 1; use the set's own file",
+        "{root}/" + REALIGNED + ": orgs has values other than 0 and 1; use the original file",
     ),
     "koniq10k: an image in two parts": (
         "koniq10k_metadata_both",
@@ -691,12 +691,12 @@ BAD = {
     "live: copies of another length": (
         "live",
         matlab(REALIGNED, dmos_new=np.ones((1, 982)), orgs=np.zeros((1, 983))),
-        "{root}/" + REALIGNED + ": has 983 rows, but LIVE has 982; use the set's own file",
+        "{root}/" + REALIGNED + ": has 983 rows, but LIVE has 982; use the original file",
     ),
     "live: references of another length": (
         "live",
         matlab(PHOTOGRAPHS, refnames_all=["caps.bmp"] * 981),
-        "{root}/" + PHOTOGRAPHS + ": has 981 rows, but LIVE has 982; use the set's own file",
+        "{root}/" + PHOTOGRAPHS + ": has 981 rows, but LIVE has 982; use the original file",
     ),
     "livec: names of another length": (
         "livec",
@@ -708,13 +708,13 @@ BAD = {
         "koniq10k_metadata_both",
         edited("metadata/koniq10k_distributions_sets.csv", "training", "train"),
         "{root}/metadata/koniq10k_distributions_sets.csv: '10004473376.jpg' of koniq10k_scores_and_distributions.csv "
-        "is in set 'train' (known: training, validation, test); use the set's own file",
+        "is in set 'train' (known: training, validation, test); use the original file",
     ),
     "koniq10k: an image in no set": (
         "koniq10k_metadata_both",
         edited("metadata/koniq10k_distributions_sets.csv", "10004473376.jpg", "other.jpg"),
         "{root}/metadata/koniq10k_distributions_sets.csv: '10004473376.jpg' of koniq10k_scores_and_distributions.csv "
-        "is in no set (known: training, validation, test); use the set's own file",
+        "is in no set (known: training, validation, test); use the original file",
     ),
     "csiq: no rows": (
         "csiq_community",
@@ -914,7 +914,7 @@ def test_too_many_rows_are_refused(tree, monkeypatch, layout):
     labels = benchmark(tree(layout)).labels
     assert refused(layout, tree(layout)) == (
         f"{{root}}/{labels.relative_to(tree(layout))}: lists {len(scores)} rated images, but {benchmark.name} has "
-        f"{len(scores) - 1}; use the set's own label file, or TableDataModule for ratings of your own"
+        f"{len(scores) - 1}; use the original label file, or TableDataModule for custom ratings"
     )
 
 
@@ -1225,7 +1225,7 @@ def test_original_labels_with_one_row_more_are_refused(original, tmp_path):
         file.write("1600.contrast.5.png 0.5\n")
     assert refused("csiq", root) == (
         "{root}/csiq_label.txt: lists 867 rated images, but CSIQ has 866; "
-        "use the set's own label file, or TableDataModule for ratings of your own"
+        "use the original label file, or TableDataModule for custom ratings"
     )
 
 

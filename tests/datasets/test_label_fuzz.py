@@ -71,7 +71,7 @@ def test_matlab_as_scipy_reads_it(tmp_path, compressed, kind):
 )
 def test_matlab_variables_that_are_no_vector_of_numbers(tmp_path, value):
     scipy.io.savemat(tmp_path / "a.mat", {"x": value})
-    with pytest.raises(DatasetError, match=r"a\.mat: variable 'x' has no numbers; give the set's own label file"):
+    with pytest.raises(DatasetError, match=r"a\.mat: variable 'x' has no numbers; give the original label file"):
         read_numbers(tmp_path / "a.mat", "x")
 
 

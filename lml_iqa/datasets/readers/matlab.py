@@ -34,7 +34,7 @@ def read_numbers(path: Path, variable: str) -> NDArray[np.float64]:
     """
     values = _read(path, variable)
     if not isinstance(values, np.ndarray):
-        raise DatasetError(f"{path}: variable {variable!r} has no numbers; give the set's own label file")
+        raise DatasetError(f"{path}: variable {variable!r} has no numbers; give the original label file")
     return values
 
 
@@ -48,7 +48,7 @@ def read_texts(path: Path, variable: str) -> NDArray[np.str_]:
     if not isinstance(values, list) or not all(
         isinstance(text, str) or (isinstance(text, np.ndarray) and not len(text)) for text in values
     ):
-        raise DatasetError(f"{path}: variable {variable!r} has no text; give the set's own label file")
+        raise DatasetError(f"{path}: variable {variable!r} has no text; give the original label file")
     return np.array([text if isinstance(text, str) else "" for text in values], dtype=np.str_)
 
 
@@ -66,7 +66,7 @@ def _read(path: Path, variable: str) -> Any:
             f"{path}: not a MATLAB file, or damaged ({error}); copy or download the file again"
         ) from error
     if variable not in variables:
-        raise DatasetError(f"{path}: no variable {variable!r}, only {sorted(variables)}; give the set's own label file")
+        raise DatasetError(f"{path}: no variable {variable!r}, only {sorted(variables)}; give the original label file")
     return variables[variable]
 
 

@@ -73,7 +73,7 @@ def read_pairs(path: Path, first: str, second: str) -> dict[str, list[str]]:
         if words and (len(words) != 2 or not is_utf8(line)):
             raise DatasetError(
                 f"{path}, line {number}: {brief([line.strip()])!r} is not `{first} {second}`; "
-                "give the set's own label file"
+                "give the original label file"
             )
         if words:
             rows.append(words)

@@ -38,7 +38,7 @@ def read_sheet(path: Path, columns: Sequence[str], sheet: str | None = None) -> 
     texts = [[_text(cell) for cell in row] for row in rows]
     header = next((n for n, row in enumerate(texts[:_HEADER_ROWS]) if set(columns) <= set(row)), None)
     if header is None:
-        raise DatasetError(f"{path}: no row has the column names {list(columns)}; give the set's own workbook")
+        raise DatasetError(f"{path}: no row has the column names {list(columns)}; give the original workbook")
     for name in columns:
         if texts[header].count(name) > 1:
             raise DatasetError(f"{path}: {texts[header].count(name)} columns are called {name!r}; rename all but one")
@@ -72,7 +72,7 @@ def _rows(path: Path, sheet: str | None, *, results: bool) -> list[tuple[Any, ..
         with path.open("rb") as file:
             book = openpyxl.load_workbook(file, read_only=True, data_only=results)
             if sheet is not None and sheet not in book.sheetnames:
-                raise DatasetError(f"{path}: no sheet {sheet!r}, only {book.sheetnames}; give the set's own workbook")
+                raise DatasetError(f"{path}: no sheet {sheet!r}, only {book.sheetnames}; give the original workbook")
             chosen = book[sheet or book.sheetnames[0]]
             chosen.reset_dimensions()  # the stored dimensions may be wrong and would cut off rows
             rows = list(islice(chosen.iter_rows(values_only=True), _MOST_ROWS + 1))
