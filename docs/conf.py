@@ -96,7 +96,7 @@ def api_page(group: str, names: list[str]) -> str:
         lines += directive(getattr(lml_iqa, name), f"lml_iqa.{name}", [])
     heading, described = f"Also in ``lml_iqa.{group}``", descriptions(package)
     others: list[str] = []
-    for name in sorted(set(getattr(package, "__all__", ())) - set(names), key=str.lower):
+    for name in sorted(set(getattr(package, "__all__", ())) - set(lml_iqa.__all__), key=str.lower):
         others += directive(getattr(package, name), f"lml_iqa.{group}.{name}", described.get(name, []))
     return "\n".join([*lines, *([heading, "-" * len(heading), "", *others] if others else [])])
 

@@ -25,6 +25,7 @@ from .datasets import LIVE as LIVE
 from .datasets import LIVEC as LIVEC
 from .datasets import SPAQ as SPAQ
 from .datasets import TID2013 as TID2013
+from .datasets import DatasetError as DatasetError
 from .datasets import ImageTable as ImageTable
 from .datasets import IQADataset as IQADataset
 from .datasets import KADID10k as KADID10k
@@ -33,7 +34,6 @@ from .datasets import Listing as Listing
 from .datasets import ScoreScale as ScoreScale
 from .datasets import Split as Split
 from .datasets import make_split as make_split
-from .errors import DatasetError as DatasetError
 from .errors import LMLError as LMLError
 from .images import read_image as read_image
 from .losses import LocalManifoldLoss as LocalManifoldLoss
