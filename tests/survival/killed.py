@@ -1,8 +1,7 @@
-"""A training that is killed again and again: ``python killed.py ROOT FOLDER`` with BIQ2021 in ROOT.
+"""A run that is killed repeatedly: ``python killed.py ROOT FOLDER`` with BIQ2021 in ROOT.
 
-It prints the number of kills. Every part of the run is a process of its own, forked from this one so that the imports
-are paid for once, and killed after a random number of steps and a random while: in a step, in validation, or while a
-checkpoint is being written.
+Prints the number of kills. Every attempt is a process forked from this one, to import packages only once, and killed
+after a random number of steps and a random delay: in a step, in validation, or while a checkpoint is written.
 """
 
 import os
@@ -22,18 +21,18 @@ from lml_iqa.datamodules import BIQ2021DataModule
 from lml_iqa.tasks import LMLTask
 from lml_iqa.utils.checkpoint_io import WholeCheckpointIO
 
-STEPS = Value("i", 0)  # of the part that runs
+STEPS = Value("i", 0)  # of the current attempt
 
 
 class Count(Callback):
-    """Tells the parent how many steps this part has done."""
+    """Report the number of steps of this attempt to the parent."""
 
     def on_train_batch_end(self, *args, **kwargs):
         STEPS.value += 1
 
 
 def train(root, folder):
-    """Train from the newest checkpoint, where there is one, to the end."""
+    """Train to the end, from the newest checkpoint if there is one."""
     saved = sorted((folder / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
     seed_everything(os.getpid() if saved else 3, verbose=False)
     trainer = Trainer(
@@ -58,7 +57,7 @@ def train(root, folder):
 
 
 def main(root, folder):
-    """Fork, kill, and fork again, until a part reaches the end."""
+    """Fork and kill until an attempt reaches the end."""
     draw = random.Random(0)
     kills = 0
     while not (folder / "end.ckpt").exists():
@@ -70,7 +69,7 @@ def main(root, folder):
         while STEPS.value < steps and os.waitpid(child, os.WNOHANG) == (0, 0):
             time.sleep(0.005)
         if STEPS.value < steps:
-            continue  # it came to the end, or failed: then there is no end, and the test's deadline tells
+            continue  # reached the end, or failed, which the timeout of the test detects
         time.sleep(draw.uniform(0, 0.1))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)

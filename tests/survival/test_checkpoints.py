@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written: the checkpoint before is whole, and the user is told."""
+"""Full or read-only disks: the previous checkpoint stays intact, and the error names the cause."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ SMALL, LARGE = {"weights": torch.ones(1000)}, {"weights": torch.ones(1_000_000)}
 
 @contextmanager
 def files_up_to(size):
-    """No file may grow beyond that: to the process that writes, a disk that is full."""
+    """Limit the size of files, which looks like a full disk to the writing process."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -29,7 +29,7 @@ def files_up_to(size):
 
 @contextmanager
 def mounted(folder, options):
-    """A small disk of its own."""
+    """Mount a small disk."""
     folder.mkdir()
     if (
         os.geteuid() != 0
@@ -43,7 +43,7 @@ def mounted(folder, options):
 
 
 def check_refused(path, cause):
-    """Write a small checkpoint's large successor there."""
+    """Try to replace a small checkpoint by a large one."""
     with pytest.raises(
         CheckpointError, match=rf"{path.name}.*could not be written \({cause}.*is unchanged; .*--ckpt_path"
     ):
@@ -67,7 +67,7 @@ def test_full_disk(tmp_path):
         check_refused(disk / "last.ckpt", "No space left on device")
 
 
-def test_disk_that_cannot_be_written(tmp_path):
+def test_read_only_disk(tmp_path):
     with mounted(tmp_path / "disk", "size=9m") as disk:
         WholeCheckpointIO().save_checkpoint(SMALL, disk / "last.ckpt")
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -80,7 +80,7 @@ def test_first_checkpoint(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_command_line_tells(biq2021_root, tmp_path):
+def test_command_line(biq2021_root, tmp_path):
     command = ["fit", "--config", str(CONFIG), f"--data.root={biq2021_root}", "--model.backbone=test_vit"]
     command += [
         "--model.pretrained=false",

@@ -1,4 +1,4 @@
-"""Two runs in one folder, and one run in several parts: nothing is lost."""
+"""Two runs in one folder, and a resumed run: no file is lost."""
 
 import csv
 from pathlib import Path
@@ -25,19 +25,19 @@ def command(root, folder, *more):
     ]
 
 
-def test_folder_of_a_running_training_is_refused(biq2021_root, tmp_path):
+def test_folder_of_a_running_run_is_rejected(biq2021_root, tmp_path):
     folder = tmp_path / "biq2021" / "mine"
     with claim(folder):
-        (folder / "metrics.csv").write_text("of the other one")
+        (folder / "metrics.csv").write_text("of the other run")
         with pytest.raises(SystemExit, match=r"mine: in use by another run; .*version NAME"):
             main(command(biq2021_root, tmp_path))
     assert {path.name for path in folder.iterdir()} == {".lock", "metrics.csv"}
-    assert (folder / "metrics.csv").read_text() == "of the other one"
+    assert (folder / "metrics.csv").read_text() == "of the other run"
     main(command(biq2021_root, tmp_path, "--trainer.max_epochs=1"))
     assert (folder / "checkpoints" / "last.ckpt").exists()
 
 
-def test_parts_of_a_run_keep_their_metrics(biq2021_root, tmp_path):
+def test_resumed_run_keeps_earlier_metrics(biq2021_root, tmp_path):
     folder = tmp_path / "biq2021" / "mine"
     main(command(biq2021_root, tmp_path, "--trainer.max_epochs=1"))
     main(

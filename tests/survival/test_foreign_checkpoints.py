@@ -1,4 +1,4 @@
-"""Checkpoints that are cut off, foreign or missing: one sentence with the file's name, before a run begins."""
+"""Truncated, foreign or missing checkpoints: a one-line error with the file name, before a run begins."""
 
 import pickle
 import random
@@ -114,7 +114,7 @@ def wrong(make, good, tmp_path, monkeypatch):
     return path
 
 
-def is_one_sentence(message, path):
+def is_one_line(message, path):
     return str(path) in message and "\n" not in message and len(message) < 500
 
 
@@ -123,7 +123,7 @@ def test_read_checkpoint(wrong):
     for mmap in (False, True):
         with pytest.raises(CheckpointError) as error:
             read_checkpoint(wrong, mmap=mmap)
-        assert is_one_sentence(str(error.value), wrong)
+        assert is_one_line(str(error.value), wrong)
     assert not wrong.with_name("executed").exists()
 
 
@@ -131,7 +131,7 @@ def test_read_checkpoint(wrong):
 def test_load_from_checkpoint(wrong):
     with pytest.raises(CheckpointError) as error:
         LMLTask.load_from_checkpoint(wrong)
-    assert is_one_sentence(str(error.value), wrong)
+    assert is_one_line(str(error.value), wrong)
 
 
 @every_wrong_file
@@ -139,18 +139,18 @@ def test_trainer(wrong, tmp_path):
     task = LMLTask(pretrained=False, **NETWORK)
     with pytest.raises(CheckpointError) as error:
         quiet_trainer().test(task, [torch.ones(1)], ckpt_path=str(wrong), verbose=False)
-    assert is_one_sentence(str(error.value), wrong)
+    assert is_one_line(str(error.value), wrong)
 
 
 @every_wrong_file
 def test_command_line(wrong, tmp_path, capsys):
     for command in ("fit", "validate", "test", "predict"):
-        # The data set is missing too: it is the checkpoint that is looked at first.
+        # The data set is missing too, but the checkpoint is checked first.
         data = ["--data=TableDataModule", "--data.root=nowhere", "--data.labels=nowhere.csv"]
         with pytest.raises(SystemExit) as stop:
             main([command, *data, f"--ckpt_path={wrong}"])
         assert str(stop.value).startswith("error: ")
-        assert is_one_sentence(str(stop.value), wrong)
+        assert is_one_line(str(stop.value), wrong)
     assert not wrong.with_name("executed").exists()
 
 
@@ -158,7 +158,7 @@ def test_command_line(wrong, tmp_path, capsys):
 def test_initial_weights(wrong):
     with pytest.raises(WeightsError) as error:
         LMLTask(initial_weights=str(wrong), **NETWORK)
-    assert is_one_sentence(str(error.value), wrong)
+    assert is_one_line(str(error.value), wrong)
 
 
 @pytest.mark.parametrize("keyword", ["best", "last", "hpc", "registry", "registry:mine", "Registry:mine:version:2"])
@@ -172,7 +172,7 @@ def test_keywords_without_a_checkpoint(keyword, command, biq2021_root):
     assert "\n" not in str(stop.value)
 
 
-def test_a_whole_checkpoint_is_loaded_from_the_home_folder(good, monkeypatch):
+def test_checkpoint_in_the_home_folder(good, monkeypatch):
     monkeypatch.setenv("HOME", str(good.parent))
     content = torch.load(good, weights_only=True)["state_dict"]
     for loaded in (
@@ -183,15 +183,15 @@ def test_a_whole_checkpoint_is_loaded_from_the_home_folder(good, monkeypatch):
         assert all(torch.equal(loaded[name], value) for name, value in content.items())
 
 
-def test_mutated_checkpoints_are_loaded_or_refused(good, tmp_path):
-    """Bytes are changed, dropped and repeated, by a seeded generator."""
+def test_mutated_checkpoints(good, tmp_path):
+    """Bytes are changed and dropped by a seeded generator; each file is loaded or rejected with a clear error."""
     whole = good.read_bytes()
     rng = random.Random(0)
     path = tmp_path / "mutated.ckpt"
     loaded = 0
     for _ in range(200):
         content = bytearray(whole)
-        # Most of the file is tensors: change what is before and after them as often.
+        # Most of the file is tensors: mutate the bytes before and after them as often.
         for _ in range(rng.choice([1, 3, 30])):
             end = len(content)
             place = rng.choice([rng.randrange(4000), end - 1 - rng.randrange(4000), rng.randrange(end)])
@@ -213,16 +213,16 @@ def test_other_network_options(good, tmp_path):
         quiet_trainer().test(LMLTask(pretrained=False, **other), [torch.ones(1)], ckpt_path=path, verbose=False)
     with pytest.raises(WeightsError, match=r"good\.ckpt: trained with other network options: .*projector") as error:
         LMLTask(initial_weights=path, **other)
-    assert is_one_sentence(str(error.value), path)
+    assert is_one_line(str(error.value), path)
 
 
-def test_initial_weights_do_not_ask_the_hub(good, monkeypatch, tmp_path):
+def test_initial_weights_need_no_network(good, monkeypatch, tmp_path):
     def refuse(*args, **kwargs):
-        raise AssertionError("the network was asked")
+        raise AssertionError("network access")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr("lml_iqa.models.weights.constants.HF_HUB_CACHE", str(tmp_path))
     assert LMLTask(pretrained=True, initial_weights=str(good), **NETWORK).hparams["pretrained"] is True
-    with pytest.raises(AssertionError, match="the network was asked"):
+    with pytest.raises(AssertionError, match="network access"):
         LMLTask(pretrained=True, **NETWORK)

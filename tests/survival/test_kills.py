@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: the run goes on from its last whole checkpoint to the weights of an unbroken one."""
+"""SIGKILL at random moments: the run resumes from its last checkpoint to the weights of an uninterrupted run."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Runs that are stopped by a signal, at any step, and go on: the same weights as without a break."""
+"""Runs stopped by a signal at any step and resumed reach the weights of an uninterrupted run."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ STEPS = 9  # 3 epochs of 3 batches
 
 
 class Ask(Callback):
-    """Sends this process a signal in the middle of a step."""
+    """Send a signal to this process in the middle of a step."""
 
     def __init__(self, step, number=signal.SIGUSR1):
         self.step, self.number = step, number
@@ -30,7 +30,7 @@ class Ask(Callback):
 
 
 def fit(root, folder, *callbacks, resume=None, seed=3, epochs=3, **options):
-    """Train as a new process would; the task."""
+    """Train as a new process would, and return the task."""
     seed_everything(seed, verbose=False)
     task = LMLTask(
         backbone="test_vit",
@@ -68,7 +68,7 @@ def test_broken_at_every_step_equals_unbroken(biq2021_root, tmp_path, options):
     last = STEPS // options.get("accumulate_grad_batches", 1) - 1
     for step in range(last):
         with pytest.raises(SystemExit) as left:
-            # The seed of a new process is another: everything random must come from the checkpoint or the data's seed.
+            # New processes have other seeds: all random state must come from the checkpoint or the data's seed.
             fit(biq2021_root, tmp_path, Ask(step), resume=resume, seed=3 if resume is None else 90 + step, **options)
         assert left.value.code == 75
         resume = saved
@@ -79,7 +79,7 @@ def test_broken_at_every_step_equals_unbroken(biq2021_root, tmp_path, options):
     assert not saved.exists()
 
 
-def test_termination_saves_and_gives_the_handlers_back(biq2021_root, tmp_path):
+def test_termination_saves_and_restores_the_handlers(biq2021_root, tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)]
     with pytest.raises(SystemExit) as left:
         fit(biq2021_root, tmp_path, Ask(1, signal.SIGTERM))
@@ -114,7 +114,7 @@ def test_signal_after_the_last_step_stops_the_test(biq2021_root, tmp_path):
 
 
 def test_signal_to_one_process_stops_both(biq2021_root, tmp_path):
-    """The command line on two processes, the signal to the second one: the files are those of an unbroken run."""
+    """Command line with two processes, and a signal to the second: same files as an uninterrupted run."""
     (tmp_path / "asking.py").write_text(
         "import os, signal\n"
         "from lightning.pytorch import Callback\n"

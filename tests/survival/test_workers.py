@@ -1,4 +1,4 @@
-"""A worker process that dies, killed by the system for its memory or by a broken library, names the file it was at."""
+"""The error after a worker's death (out of memory, crash of a library) names the file it was reading."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def test_dead_worker_names_its_file(biq2021_root, tmp_path, monkeypatch, stage):
             os.kill(os.getpid(), signal.SIGKILL)
         return read(table, row)
 
-    monkeypatch.setattr(ImageTable, "read", die)  # the workers are forked, and have it too
+    monkeypatch.setattr(ImageTable, "read", die)  # inherited by forked workers
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
