@@ -1,4 +1,4 @@
-"""Whole runs of the command line on a tiny BIQ2021, and what they leave."""
+"""Runs of the command line on a tiny BIQ2021, and their results."""
 
 import csv
 import json
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-# What Lightning leaves in the environment of a process that was one of several; others must not meet there.
+# Variables that Lightning sets in distributed processes; new runs must not inherit them.
 RENDEZVOUS = {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "RANK", "WORLD_SIZE"}
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def options(root, folder, *more):
-    """Of ``lml-iqa fit``: two epochs, and the test."""
+    """Options of ``lml-iqa fit``: two epochs and the test."""
     return [
         *("--config", str(CONFIGS / "biq2021.yaml"), f"--data.root={root}"),
         *("--model.backbone=test_vit", "--model.pretrained=false", "--model.decoder_heads=4"),
@@ -23,21 +23,21 @@ def options(root, folder, *more):
         *("--data.val_fraction=0.25", "--data.crop_size=32", "--data.eval_crops=4", "--data.num_workers=0"),
         *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"),
         *(f"--trainer.logger.init_args.save_dir={folder}", *more),
-        # Of the last epoch: last.ckpt is of the last that was the best so far.
+        # Checkpoint of the last epoch; last.ckpt is of the last epoch that improved.
         *("--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.filename=end"),
         "--trainer.callbacks.enable_version_counter=false",
     ]
 
 
 def environment(**more):
-    """Of the processes: they talk over this machine's loopback, and find this ``lml-iqa``."""
+    """Environment in which processes use the loopback interface and this ``lml-iqa``."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ours = {name: value for name, value in os.environ.items() if name not in RENDEZVOUS}
     return {**ours, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PATH": path, **more}
 
 
 def fit(root, folder, *more):
-    """Train and test in a process of its own; its run folder."""
+    """Train and test in a new process, and return the run's folder."""
     command = [sys.executable, "-m", "lml_iqa", "fit", *options(root, folder, *more)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def weights(run):
 
 
 def assert_equal(run, other):
-    """Two runs left the same weights, predictions and metrics, to the last bit."""
+    """Check that two runs have bit-identical weights, predictions and metrics."""
     first, second = weights(run), weights(other)
     assert first.keys() == second.keys()
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []

@@ -1,4 +1,4 @@
-"""Whole trainings, each in one process or dealt out to several real ones, with a record of all that they did."""
+"""Complete runs in one or several processes, with a record of all steps."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ CNN = {"saliency": "panel_attention", "decoder_width": 32}
 
 
 def write_images(root, *, train=21, val=9, test=11):
-    """Photographs of several sizes with random scores; 21 for training make two whole batches and five over."""
+    """Images of several sizes with random scores; 21 for training make two full batches and five more."""
     rng = np.random.default_rng(0)
     root.mkdir(parents=True, exist_ok=True)
     lines = ["path,score,part"]
@@ -43,7 +43,7 @@ def write_images(root, *, train=21, val=9, test=11):
 
 
 class Record(Callback):
-    """What a process saw and did."""
+    """Record of the images, losses and gradients of a process."""
 
     def __init__(self):
         self.images, self.losses, self.salient, self.gradients, self.evaluated = [], [], [], [], {}
@@ -62,7 +62,7 @@ class Record(Callback):
         self.losses.append({k: float(v) for k, v in trainer.callback_metrics.items() if k.endswith("_step")})
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        """After the processes' gradients were averaged, before they are clipped."""
+        """Record gradients after averaging over processes and before clipping."""
         named = pl_module.pair.student.named_parameters()
         self.gradients.append({n: p.grad.clone() for n, p in named if p.grad is not None})
 
@@ -74,7 +74,7 @@ class Record(Callback):
 
 
 def train(root, *, world=1, task=None, data=None, trainer=None, change=None):
-    """Train and test; ``data["batch_size"]`` counts images of all processes together."""
+    """Train and test; ``data["batch_size"]`` counts the images of all processes together."""
     seed_everything(3, verbose=False)
     data = {"batch_size": GLOBAL_BATCH, "crops": 3, "eval_crops": 4, "crop_size": 32, "num_workers": 0, **(data or {})}
     data["batch_size"] //= world
@@ -118,7 +118,7 @@ def _process(rank, world, folder, script, arguments):
 
 
 def in_processes(world, script, *arguments):
-    """What ``script(rank, world, *arguments)`` returned on each of the processes, which talk over gloo."""
+    """Results of ``script(rank, world, *arguments)`` on each process, with gloo as backend."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["lml_iqa.tasks", "lml_iqa.datamodules"])
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.start_processes(

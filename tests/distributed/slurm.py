@@ -1,4 +1,4 @@
-"""A SLURM of our own on this machine: one node of two CPUs, with its own key, ports, sockets and files."""
+"""A private SLURM on this machine: one node with two CPUs, and its own key, ports, sockets and files."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from distributed.launch import environment
 from lightning.pytorch import Callback
 
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
-PATIENCE = 600  # seconds that anything may take on a busy machine
+PATIENCE = 600  # timeout in seconds, for a busy machine
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
-# cred_expire is also how long a job that was requeued has to wait.
+# A requeued job also waits for cred_expire.
 CONF = """
 ClusterName=lml
 SlurmctldHost={host}(127.0.0.1)
@@ -46,7 +46,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE
 
 
 def lacking():
-    """Why no SLURM can run here; empty where it can."""
+    """Reason why SLURM cannot run here; empty if it can."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"no {', '.join(missing)} here: apt-get install slurm-wlm munge"
@@ -54,7 +54,7 @@ def lacking():
 
 
 def wait_for(condition, what, patience=PATIENCE):
-    """Wait until ``condition()``.
+    """Wait until ``condition()`` is true.
 
     Raises:
         TimeoutError: It took too long.
@@ -67,7 +67,7 @@ def wait_for(condition, what, patience=PATIENCE):
 
 
 class Slurm:
-    """Starts the daemons, and speaks to them; nothing else on the machine notices."""
+    """Daemons of a private SLURM, and commands for them."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -75,7 +75,7 @@ class Slurm:
         self._daemons = []
 
     def __call__(self, *command, variables=None):
-        """Output of one of SLURM's commands."""
+        """Output of a SLURM command."""
         variables = {**self.environment, **(variables or {})}
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode:
@@ -83,27 +83,27 @@ class Slurm:
         return done.stdout.strip()
 
     def job(self, number):
-        """What SLURM knows of a job."""
+        """Fields of a job."""
         fields = self("scontrol", "show", "job", "--oneliner", number).split()
         return dict(field.split("=", 1) for field in fields if "=" in field)
 
     def until(self, condition, number):
-        """Wait for what a job does.
+        """Wait for a condition during a job.
 
         Raises:
-            RuntimeError: It ended without.
+            RuntimeError: The job ended before the condition was true.
         """
         wait_for(lambda: condition() or self.job(number)["JobState"] in ENDED, f"job {number}")
         if not condition():
             raise RuntimeError(f"job {number} ended as {self.job(number)['JobState']}")
 
     def end(self, number):
-        """Wait for the end of a job; what SLURM knows of it then."""
+        """Wait for the end of a job, and return its fields."""
         wait_for(lambda: self.job(number)["JobState"] in ENDED, f"end of job {number}")
         return self.job(number)
 
     def start(self):
-        """Return when the node is ready for jobs."""
+        """Start the daemons, and wait until the node is ready for jobs."""
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
@@ -121,7 +121,7 @@ class Slurm:
 
     def stop(self):
         """End all jobs, then the daemons."""
-        with contextlib.suppress(RuntimeError, TimeoutError):  # where it never started
+        with contextlib.suppress(RuntimeError, TimeoutError):  # if it never started
             self("scancel", "--user=root")
             wait_for(lambda: not self("squeue", "--noheader"), "end of the jobs")
         for daemon in reversed(self._daemons):
@@ -150,7 +150,7 @@ class Slurm:
 
 
 def free_ports(count):
-    """Ports that nobody listens at."""
+    """Unused ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -160,8 +160,8 @@ def free_ports(count):
 
 @contextlib.contextmanager
 def private_slurm():
-    """A SLURM that lives as long as the context."""
-    folder = Path(tempfile.mkdtemp(prefix="slurm", dir="/tmp"))  # short: a socket's path has 107 characters at most
+    """SLURM that runs while the context lasts."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm", dir="/tmp"))  # short, as socket paths have at most 107 characters
     folder.chmod(0o755)
     slurm = Slurm(folder)
     try:
@@ -173,7 +173,7 @@ def private_slurm():
 
 
 class Hold(Callback):
-    """Holds the first part of a job before its 8th step until SIGUSR1 has come, and writes that it waits."""
+    """Hold a job, unless it was requeued, before its 8th step until SIGUSR1; create a file while waiting."""
 
     STEPS = 7
 

@@ -1,6 +1,6 @@
-"""Whole trainings: two and four processes do what one does with the same global batch.
+"""Complete runs: two and four processes give the results of one process with the same global batch.
 
-Everything is real: the task, a data module on files, Lightning's Trainer with its DDP strategy, gloo between processes.
+Nothing is mocked: the task, a data module on files, Lightning's Trainer with its DDP strategy, and gloo.
 """
 
 import re
@@ -28,7 +28,7 @@ SCENARIOS = {
             "decoder_width": 32,
             "train_batch_norm": True,
         },
-        "trainer": {"sync_batchnorm": True},  # which on its own would drop the encoder's activations
+        "trainer": {"sync_batchnorm": True},  # alone, this would drop the activations of the encoder
     },
     "compiled": {"task": {"compile": "eager"}, "trainer": {"max_epochs": 1}},
     "few": {"trainer": {"max_epochs": 3}},  # 6 images, fewer than a batch
@@ -87,12 +87,12 @@ def alone(folders):
 
 @pytest.fixture(scope="module")
 def launched(folders):
-    """What each process recorded, by number of processes."""
+    """Records of each process, by number of processes."""
     return {world: in_processes(world, process, folders) for world in (2, 4)}
 
 
 def furthest(first, second):
-    """Largest absolute difference between two dictionaries of the same keys."""
+    """Largest absolute difference between two dictionaries with the same keys."""
     assert first.keys() == second.keys()
     return max(
         float((torch.as_tensor(first[k]).double() - torch.as_tensor(second[k]).double()).abs().max()) for k in first
@@ -113,7 +113,7 @@ def test_same_numbers(world, name, alone, launched):
             "weights": furthest(rank["weights"], one["weights"]),
             "metrics": furthest(rank["metrics"], one["metrics"]),
         }
-        print(deviations)  # for the column of measured deviations: pytest -rP
+        print(deviations)  # for the table of measured deviations: pytest -rP
         assert not {name: d for name, d in deviations.items() if d >= printed(GUARANTEES[name])[0]}
         assert furthest(rank["weights"], ranks[0]["weights"]) == 0
     for n, salient in enumerate(one["salient"]):
@@ -128,8 +128,8 @@ def test_evaluation_sees_every_image_once(world, name, alone, launched):
     assert len(set(seen)) == len(seen) == 11
 
 
-def test_the_comparison_means_something(alone):
-    """Every scenario trains, tells crops apart, and takes the turn it is here for."""
+def test_scenarios_are_meaningful(alone):
+    """Every scenario trains, distinguishes crops, and covers its special case."""
     for name, one in alone.items():
         assert all(max(g.abs().max() for g in step.values()) > 1e-3 for step in one["gradients"]), name
         assert len(one["images"][0]) == (6 if name == "few" else GLOBAL_BATCH)
@@ -145,7 +145,7 @@ def test_the_comparison_means_something(alone):
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_with_different_numbers_of_crops_train_on(world, launched):
-    """Rank r cuts 3 + r crops an image: no process waits for another, and all end with the same weights."""
+    """With 3 + r crops per image on rank r, no process hangs, and all end with the same weights."""
     ranks = [rank["crops"] for rank in launched[world]]
     for rank in ranks:
         assert {len(rank["losses"]), len(rank["gradients"])} == {2}

@@ -1,4 +1,4 @@
-"""Losses and layers that look beyond one process, against the same batch in one piece."""
+"""Losses and layers over several processes, against the same batch on one process."""
 
 import itertools
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch wa
 
 
 def everything():
-    """The batch of all processes; two images stand in it twice."""
+    """The batch of all processes, with two duplicate images."""
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randn(6, CROPS, WIDTH, generator=generator)
     saliency = torch.rand(6, CROPS, generator=generator).softmax(dim=1)
@@ -31,7 +31,7 @@ def everything():
 
 
 def loss_and_gradient(pixels, saliency, mos, image_id, positives, inter_weighting, keys_with_gradient, share=1.0):
-    """A share of the loss of a linear network, and its gradient with respect to the one parameter."""
+    """A share of the loss of a linear network, and its gradient with respect to the weight."""
     weight = torch.arange(1.0, WIDTH * WIDTH + 1).view(WIDTH, WIDTH).sin().requires_grad_()
     embedding = F.normalize(pixels @ weight, dim=-1)
     keys = F.normalize(pixels.roll(1, dims=-1) @ (weight if keys_with_gradient else weight.detach()), dim=-1)
@@ -41,7 +41,7 @@ def loss_and_gradient(pixels, saliency, mos, image_id, positives, inter_weightin
 
 
 def other_crops(rank):
-    """Rank 0 holds 3 images of 2 crops, rank 1 two images of 4."""
+    """Rank 0 has 3 images with 2 crops, rank 1 has 2 images with 4 crops."""
     generator = torch.Generator().manual_seed(2 + rank)
     images, crops = (3, 2) if rank == 0 else (2, 4)
     z = F.normalize(torch.randn(images, crops, WIDTH, generator=generator), dim=-1)
@@ -50,12 +50,12 @@ def other_crops(rank):
 
 
 def maps():
-    """(8, 3, 2, 2) feature maps far from zero mean, where a careless variance loses its digits."""
+    """(8, 3, 2, 2) feature maps far from zero mean, where an unstable variance loses precision."""
     return torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(4)) * 0.5 + 5.0
 
 
 def normalized(norm, x):
-    """Output and every gradient of a batch normalization, under a loss that no symmetry hides."""
+    """Output and gradients of a batch normalization, for a loss without symmetry."""
     x = x.clone().requires_grad_()
     y = norm(x)
     (y**3).sum().backward()
@@ -70,9 +70,9 @@ def process(rank, world):
             parts = loss_and_gradient(*[t[mine] for t in everything()], *case, share=shares[rank] / 6)
             results[name, case] = [sum_over_processes(part) for part in parts]
     results["crops"] = LocalManifoldLoss(temperature=0.3, gather_distributed=True)(*other_crops(rank))
-    if rank == 0:  # the other process does not call it, and must not be waited for
+    if rank == 0:  # must not wait for the other process, which does not call it
         results["alone"] = LocalManifoldLoss(temperature=0.3)(*other_crops(0))
-    rows = torch.full((3, 2 + rank), float(rank)).t().requires_grad_()  # not contiguous, and not alike
+    rows = torch.full((3, 2 + rank), float(rank)).t().requires_grad_()  # not contiguous, and different on each rank
     gathered = gather_rows(rows, row_counts(rows))
     (gathered * (rank + 1)).sum().backward()
     results["rows"] = (gathered.detach(), rows.grad)
@@ -105,7 +105,7 @@ def test_two_processes_are_one_batch(results, shares, case):
 
 
 def test_other_processes_matter():
-    """Guards the test above: without the others' rows the average is another number."""
+    """Guard of the test above: without the rows of the other process, the average differs."""
     case = ("salient", "none", True)
     halves = [loss_and_gradient(*[t[s] for t in everything()], *case) for s in (slice(0, 3), slice(3, 6))]
     value, gradient = loss_and_gradient(*everything(), *case)
@@ -114,7 +114,7 @@ def test_other_processes_matter():
 
 
 def test_processes_may_hold_different_numbers_of_crops(results):
-    """Against the formula, crop by crop."""
+    """Compare with the formula, crop by crop."""
     held = [other_crops(rank) for rank in range(2)]
     everyone = [(int(i), z) for _, keys, _, _, ids in held for i, crops in zip(ids, keys, strict=True) for z in crops]
     for rank, (anchors, keys, saliency, _, ids) in enumerate(held):
@@ -150,7 +150,7 @@ def test_one_process_keeps_its_rows():
 
 
 def test_batch_normalization_is_that_of_the_whole_batch(results):
-    """Uneven shares, 5 and 3 maps, against torch's own in one piece."""
+    """Uneven shares of 5 and 3 maps, against torch's batch normalization of the whole batch."""
     norm = nn.BatchNorm2d(3)
     whole = normalized(norm, maps())
     for name in ("y", "x"):

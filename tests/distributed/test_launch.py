@@ -1,4 +1,4 @@
-"""The command line with two processes, started by Lightning itself: the run's files are those of one process."""
+"""Command line with two processes started by Lightning: the files match those of one process."""
 
 import json
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch wa
 def test_two_processes_leave_the_files_of_one(biq2021_root, tmp_path):
     one = fit(biq2021_root, tmp_path / "one", "--data.batch_size=4")
     two = fit(biq2021_root, tmp_path / "two", "--data.batch_size=2", "--trainer.devices=2", "--trainer.strategy=ddp")
-    assert not (tmp_path / "two" / "biq2021" / "version_1").exists()  # one run, not one a process
+    assert not (tmp_path / "two" / "biq2021" / "version_1").exists()  # one run, not one per process
     assert facts(one)["images"] == facts(two)["images"] == 5
     assert facts(two)["metrics"] == pytest.approx(facts(one)["metrics"], abs=1e-4)
     assert json.loads((two / "environment.json").read_text())["processes"] == 2

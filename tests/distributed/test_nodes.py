@@ -1,4 +1,4 @@
-"""Two machines, as far as the network can tell: two network namespaces with one cable between them."""
+"""Two simulated machines: network namespaces connected by a virtual cable."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from distributed.launch import CONFIGS, assert_equal, environment, fit, options, weights
 from torch import distributed
 
-ADDRESSES = ("192.0.2.1", "192.0.2.2")  # set aside for documentation; seen by nobody else
+ADDRESSES = ("192.0.2.1", "192.0.2.2")  # reserved for documentation
 CARD = "lml0"
 STEPS = 4  # two epochs of 10 images, 4 a step
 
@@ -22,7 +22,7 @@ def ip(*arguments):
 
 @pytest.fixture
 def machines():
-    """Names of two namespaces, each with a network card of its own."""
+    """Names of two namespaces, each with its own network interface."""
     if shutil.which("ip") is None:
         pytest.skip("no `ip` here: install iproute2")
     names = [f"lml-{os.getpid()}-{number}" for number in range(2)]
@@ -46,7 +46,7 @@ def machines():
 
 
 def torchrun(machine, number, log, arguments):
-    """torchrun on one of the machines, as ``configs/trainer/multinode.yaml`` shows it; its process."""
+    """Start torchrun on one of the machines, as in ``configs/trainer/multinode.yaml``, and return its process."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
     command += [f"--node-rank={number}", f"--master-addr={ADDRESSES[0]}", "--master-port=29500"]
     return subprocess.Popen(
@@ -58,7 +58,7 @@ def torchrun(machine, number, log, arguments):
 
 
 def sent(machine):
-    """Bytes that a machine has put on the cable."""
+    """Bytes that a machine has sent."""
     return int(ip("netns", "exec", machine, "cat", f"/sys/class/net/{CARD}/statistics/tx_bytes"))
 
 
@@ -73,7 +73,7 @@ def test_two_machines_do_what_one_with_two_processes_does(machines, biq2021_root
             assert process.wait(timeout=900) == 0, log.read_text()
     finally:
         for process in launched:
-            process.terminate()  # takes its worker along
+            process.terminate()  # also ends its worker
             process.wait()
     two = tmp_path / "two" / "biq2021" / "version_0"
     one = fit(biq2021_root, tmp_path / "one", "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2")

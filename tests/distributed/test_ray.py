@@ -1,4 +1,4 @@
-"""Ray starts the processes, by the how-to's own program: what they leave is what Lightning's own DDP leaves."""
+"""Ray starts the processes with the program of the how-to: the results match those of Lightning's DDP."""
 
 import json
 import re
@@ -14,7 +14,7 @@ pytest.importorskip("ray.train.lightning", reason='no Ray Train here: pip instal
 
 @pytest.fixture
 def program(tmp_path):
-    """As it stands in ``configs/README.md``."""
+    """Path of the program in ``configs/README.md``."""
     (code,) = re.findall(r"^```python\n(.*?)^```", (CONFIGS / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     path = tmp_path / "train_on_ray.py"
     path.write_text(code)
@@ -22,9 +22,9 @@ def program(tmp_path):
 
 
 def run_on_ray(program, folder, arguments):
-    """The finished process. Ray gives itself 30 s to start, which a busy machine may not: then once more."""
+    """Run the program, and retry if Ray's startup timeout of 30 s is too short on a busy machine."""
     for _ in range(3):
-        with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as session:  # short: it holds sockets
+        with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as session:  # short, as it contains sockets
             variables = environment(
                 HOME=str(folder),
                 RAY_TMPDIR=session,

@@ -1,4 +1,4 @@
-"""The batch scripts that we ship, on a real SLURM."""
+"""The shipped batch scripts on a real SLURM."""
 
 import contextlib
 import re
@@ -26,7 +26,7 @@ def slurm():
 
 
 def submit(slurm, folder, script, *more, size=("--time=30",), **variables):
-    """Submit one of our scripts; the job's number. What it prints goes into ``folder``."""
+    """Submit a shipped script with its output in ``folder``, and return the number of the job."""
     command = ["sbatch", "--parsable", f"--chdir={folder}", f"--output={folder}/log.%j", *size]
     variables = environment(PYTHONPATH=str(TESTS), **variables)
     return slurm(*command, str(CONFIGS / "slurm" / script), *more, variables=variables)
@@ -37,7 +37,7 @@ def output(folder):
 
 
 def train(root):
-    """What is trained: two processes, 5 steps an epoch."""
+    """Options of the run: two processes, 5 steps per epoch."""
     return options(root, "elsewhere", "--config", str(CONFIGS / "trainer" / "slurm.yaml"), *SMALL)
 
 
@@ -47,16 +47,16 @@ def test_a_training_goes_on_after_its_time_limit_as_if_unbroken(slurm, biq2021_r
     begin = time.monotonic()
     unbroken = fit(biq2021_root, tmp_path, *SMALL, "--trainer.devices=2", "--trainer.strategy=ddp")
     slurm.until(lambda: len(list(tmp_path.glob("held.*"))) == 2, job)
-    # Now the time limit draws near: SLURM signals 90 s before it, or at its next look at the clock, every 30 s.
+    # Shorten the time limit: SLURM signals 90 s before it, or at its next check, every 30 s.
     slurm("scontrol", "update", f"JobId={job}", f"TimeLimit={int(time.monotonic() - begin) // 60 + 2}")
     checkpoints = tmp_path / "results" / "biq2021" / f"slurm_{job}" / "checkpoints"
     slurm.until((checkpoints / "interrupted.ckpt").exists, job)
 
     def extended():
-        with contextlib.suppress(RuntimeError):  # between its parts a job takes no orders
+        with contextlib.suppress(RuntimeError):  # a job cannot be updated while it is requeued
             return slurm("scontrol", "update", f"JobId={job}", "TimeLimit=30") == ""
 
-    wait_for(extended, "a time limit for the next part")
+    wait_for(extended, "an extended time limit")
     ended = slurm.end(job)
     assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), output(tmp_path)
     assert f"after step {Hold.STEPS};" in output(tmp_path)
@@ -87,7 +87,7 @@ def test_tasks_of_an_array_share_a_table_also_over_a_time_limit(slurm, biq2021_r
 
 
 def test_one_agent_a_job(slurm, tmp_path):
-    """No server of wandb here: tests/experiments/test_wandb_schema.py shows that an agent starts trainings."""
+    """Without a wandb server; tests/experiments/test_wandb_schema.py covers the runs of an agent."""
     wandb = tmp_path / "bin" / "wandb"
     wandb.parent.mkdir()
     wandb.write_text('#!/bin/sh\necho "$@" "${SLURM_NTASKS-on its own}" > agent.$SLURM_ARRAY_TASK_ID\n')
