@@ -168,13 +168,12 @@ def _write_predictions(path: Path, data: IQADataModule, scored: Mapping[int, Sco
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        known = {"reference": table.references, "type": table.types, "level": table.levels}
-        extra = {name: values for name, values in known.items() if values is not None}
+        extra = list(table.facts(0))[1:]  # reference, type and level, if the data set has them
         columns = ["path", "score", "spread", "human_score", "salient_y", "salient_x", "crop_size", "scale"]
         writer = csv.writer(file)
         writer.writerow([*columns, *extra])
         for row, image in scored.items():
             y, x = image.positions[image.saliency.argmax()]
             scores = f"{image.score:.6f}", f"{image.spread:.6f}", f"{ratings[row]:.6g}" if table.rated else ""
-            facts = [values[row] for values in extra.values()]
-            writer.writerow([table.files[row], *scores, y, x, data.crop_size, image.scale, *facts])
+            path, *facts = table.facts(row).values()
+            writer.writerow([path, *scores, y, x, data.crop_size, image.scale, *facts])

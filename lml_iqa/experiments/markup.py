@@ -12,26 +12,26 @@ from typing import Any, Protocol
 
 
 class Tested(Protocol):
-    """A test whose figures may be of a kind that is not comparable."""
+    """Test whose metrics may not be comparable with those of the default protocol."""
 
     @property
     def legacy(self) -> Sequence[str]:
-        """Why, in words; empty: they are."""
+        """Reasons why they are not; empty if they are."""
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A figure as tables print it; a dash where there is none."""
+    """Format a metric for a table; a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; cells are shown as they are, each in one line."""
+    """Lines of a Markdown table; special characters in cells are escaped, line breaks become spaces."""
     escaped = [[_markdown(cell) for cell in row] for row in (head, *rows)]
     return [f"| {' | '.join(cells)} |" for cells in (escaped[0], ["---"] * len(head), *escaped[1:])]
 
 
 def latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
-    """A LaTeX table (package booktabs) with notes as comments below it; an empty cell becomes a dash."""
+    """LaTeX table (package booktabs) with notes as comments below it; an empty cell becomes a dash."""
     body = [" & ".join(_latex(cell) or "--" for cell in row) + r" \\" for row in rows]
     top = [rf"\begin{{tabular}}{{l{'c' * (len(head) - 1)}}}", r"\toprule", " & ".join(map(_latex, head)) + r" \\"]
     bottom = [r"\bottomrule", r"\end{tabular}", *(f"% {one_line(note)}" for note in notes)]
@@ -39,18 +39,18 @@ def latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], notes: Seque
 
 
 def legacy_note(results: Iterable[Tested]) -> list[str]:
-    """The line that marks a table made with habits of the field that flatter; nothing for an honest one."""
-    habits = sorted({habit for result in results for habit in result.legacy})
-    return [f"LEGACY PROTOCOL, not comparable with honest figures: {'; '.join(habits)}."] if habits else []
+    """Note that marks a table of legacy results; empty if all results follow the default protocol."""
+    reasons = sorted({reason for result in results for reason in result.legacy})
+    return [f"Legacy protocol, not comparable with the default one: {'; '.join(reasons)}."] if reasons else []
 
 
 def to_json(content: Any) -> str:
-    """Indented JSON text; NaN and infinities become ``null``, which JSON has no other word for."""
+    """Indented JSON text; NaN and infinities, which JSON does not have, become ``null``."""
     return json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n"
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as the text of a CSV file; NaN becomes an empty cell."""
+    """Text of a CSV file; NaN becomes an empty cell."""
     text = io.StringIO(newline="")
     blank = ([("" if isinstance(cell, float) and math.isnan(cell) else cell) for cell in row] for row in rows)
     csv.writer(text).writerows(blank)
@@ -66,7 +66,7 @@ def _without_nan(content: Any) -> Any:
 
 
 def one_line(text: str) -> str:
-    """In one line, with bytes of file names that are not UTF-8 as escapes."""
+    """Text on one line; bytes of file names that are not UTF-8 become escapes."""
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
@@ -86,5 +86,5 @@ _LATEX: dict[str, str | int | None] = {
 
 
 def _latex(text: str) -> str:
-    """Names of sets and runs may contain LaTeX's special characters."""
+    """Text with LaTeX's special characters escaped, as in names of data sets and runs."""
     return one_line(text).translate(str.maketrans(_LATEX))
