@@ -76,8 +76,8 @@ class LMLTask(CheckpointedTask):
         w_inter: Weight of its inter-class negatives. Ours.
         positives: Positives of the local-manifold loss: ``salient`` (the paper's v2) or ``cluster`` (v1).
         inter_weighting: Weights of its inter-class negatives: ``none`` or ``mos_gap``. Ours.
-        lambda_mutual: Weight of mutual learning between student and teacher. Off by default, as the ablation showed no
-            gain (``benchmarks/README.md``). Ours.
+        lambda_mutual: Weight of mutual learning between student and teacher. Off by default, as the ablations showed
+            no consistent gain (``benchmarks/README.md``). Ours.
         mutual_ramp: Share of the run over which mutual learning is ramped up linearly from zero. Ours.
         teacher_horizon: Averaging horizon of the EMA teacher, as a share of the steps so far, above 0 and up to 1; sets
             the momentum through :func:`~lml_iqa.tasks.schedules.teacher_momentum`. With horizons above 0.1 the teacher

@@ -181,7 +181,7 @@ def test_an_agent_runs_the_quickstart_sweep_without_a_server(monkeypatch, tmp_pa
     def heartbeat(api, agent_id, metrics, running):
         return [] if running or not orders else orders.pop(0)
 
-    monkeypatch.setattr(wandb, "Api", SimpleNamespace)  # the real one asks for a key
+    monkeypatch.setattr(wandb, "Api", SimpleNamespace)  # the real class requires a key
     monkeypatch.setattr(server, "_sweep_with_runs", lambda *args, **kwargs: {"config": yaml.safe_dump(sweep)})
     monkeypatch.setattr(server, "_register_agent", lambda *args, **kwargs: {"id": "agent"})
     monkeypatch.setattr(server, "_agent_heartbeat", heartbeat)
