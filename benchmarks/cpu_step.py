@@ -1,8 +1,8 @@
-"""Time of a training step on the CPU, side by side: freed memory kept or not, float32 against bfloat16.
+"""Compare the time of a training step on the CPU: freed memory kept or not, float32 against bfloat16.
 
     python benchmarks/cpu_step.py
 
-Each setting runs in a process of its own, in turn, five times; medians and ranges of milliseconds a crop are printed.
+Settings run alternately, five times each, in separate processes. Prints medians and ranges in milliseconds per crop.
 """
 
 import statistics
@@ -42,7 +42,7 @@ for _ in range(5):
 print((time.perf_counter() - start) / 5 / (images * 4) * 1000)
 """
 
-COMPARISONS = [  # the slower one first
+COMPARISONS = [  # slower setting first
     ("default 32 tf_efficientnet_lite0 frozen", "kept 32 tf_efficientnet_lite0 frozen"),
     ("kept 32 tf_efficientnet_lite0 trained", "kept bf16 tf_efficientnet_lite0 trained"),
     ("kept 32 deit3_small_patch16_224 trained", "kept bf16 deit3_small_patch16_224 trained"),
@@ -50,7 +50,7 @@ COMPARISONS = [  # the slower one first
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all comparisons."""
     for comparison in COMPARISONS:
         times: dict[str, list[float]] = {setting: [] for setting in comparison}
         for _ in range(5):
@@ -58,7 +58,7 @@ def main() -> None:
                 run = [sys.executable, "-c", STEP, *setting.split()]
                 found.append(float(subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True).stdout))
         for setting, found in times.items():
-            print(f"{setting:45} {statistics.median(found):5.1f} ms a crop ({min(found):.1f} to {max(found):.1f})")
+            print(f"{setting:45} {statistics.median(found):5.1f} ms per crop ({min(found):.1f} to {max(found):.1f})")
         slower, faster = (statistics.median(found) for found in times.values())
         print(f"ratio of the medians {slower / faster:.2f}", flush=True)
 

@@ -1,6 +1,6 @@
-"""Decoded crops a second, memory of worker processes over epochs, and tables of millions of rows.
+"""Measure decoded crops per second, memory of worker processes over epochs, and tables of millions of rows.
 
-    python benchmarks/data_at_scale.py crops [--root DIR]   # DIR: photographs of yours; default: made for this
+    python benchmarks/data_at_scale.py crops [--root DIR]   # DIR: a folder of images; default: generated images
     python benchmarks/data_at_scale.py workers
     python benchmarks/data_at_scale.py rows [--rows 10000000]
 
@@ -35,7 +35,7 @@ CROPS, SIZE, BATCH = 10, 224, 8
 
 
 def photographs(folder: Path, count: int = 24, height: int = 1200, width: int = 1600) -> None:
-    """JPEG files of 2 megapixels whose spectrum falls with frequency, as that of photographs does."""
+    """Write JPEG files of 2 megapixels whose spectrum falls with frequency, as in photographs."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) + 1 / width
     rng = np.random.default_rng(0)
     for i in range(count):
@@ -59,7 +59,7 @@ def loader(table: ImageTable, rows: np.ndarray, workers: int) -> DataLoader:
 
 
 def crops(root: Path) -> None:
-    """Print crops a second of every number of workers, measured in turn, and of shards beside files."""
+    """Print crops per second for several numbers of workers, measured alternately, from files and from shards."""
     table = load_folder(root)
     rows = np.tile(np.arange(len(table)), max(1, 48 // len(table)))
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def crops(root: Path) -> None:
         for _ in range(3):
             for name, (source, workers) in settings.items():
                 batches = loader(source, rows, workers)
-                for epoch in range(2):  # in the first, workers start
+                for epoch in range(2):  # the first starts the workers
                     batches.sampler.set_epoch(epoch)
                     start = time.perf_counter()
                     number = sum(batch["crops"].shape[0] * CROPS for batch in batches)
@@ -79,20 +79,20 @@ def crops(root: Path) -> None:
     for name, speeds in found.items():
         ratios = [speed / alone for speed, alone in zip(speeds, found["0 workers"], strict=True)]
         print(
-            f"{name:18} {statistics.median(speeds):6.0f} crops a second ({min(speeds):.0f} to {max(speeds):.0f}), "
+            f"{name:18} {statistics.median(speeds):6.0f} crops per second ({min(speeds):.0f} to {max(speeds):.0f}), "
             f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         )
 
 
 class Repeated(ImageTable):
-    """A table of millions of rows whose images are a few files over and over; names are read as of any table."""
+    """A table of millions of rows that repeats a few image files."""
 
     def path(self, row: int) -> Path:
         return super().path(row).with_name(f"{row % 24}.jpg")
 
 
 def names(rows: int) -> np.ndarray:
-    """Shuffled names of 40 characters."""
+    """Return shuffled names of 40 characters."""
     numbers = np.random.default_rng(0).permutation(rows)
     letters = np.empty((rows, 40), dtype=np.uint32)
     letters[:] = np.frombuffer(b"photographs_of_a_set/image_000000000.jpg", np.uint8)
@@ -102,7 +102,7 @@ def names(rows: int) -> np.ndarray:
 
 
 def memory(process: int | str = "self") -> dict[str, float]:
-    """Megabytes: RSS, PSS (what is shared counts by its share) and USS (what no other process has)."""
+    """Return RSS, PSS (shared memory divided among its processes) and USS (memory of this process only) in MB."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     unique = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]
@@ -110,7 +110,7 @@ def memory(process: int | str = "self") -> dict[str, float]:
 
 
 def workers(rows: int) -> None:
-    """Print what each of two workers holds after every epoch of 480 images, drawn anew each time."""
+    """Print the memory of each of two workers after every epoch of 480 images, drawn anew each time."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "photographs_of_a_set").mkdir()
         photographs(Path(folder) / "photographs_of_a_set")
@@ -128,7 +128,7 @@ def workers(rows: int) -> None:
 
 
 def rows(count: int) -> None:
-    """Print time and memory of each step from columns to split."""
+    """Print time and memory of each step from the columns to the split."""
     files, scores = names(count), np.random.default_rng(1).uniform(1, 5, count)
 
     def step(what: str, work: Callable[[], Any]) -> Any:
@@ -136,10 +136,10 @@ def rows(count: int) -> None:
         done = work()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         kept = (memory()["RSS"] - before) * 2**20 / count
-        print(f"{what:24} {time.process_time() - start:7.1f} s of CPU, keeps {kept:4.0f} B a row, peak {peak:.0f} MB")
+        print(f"{what:24} {time.process_time() - start:7.1f} s of CPU, keeps {kept:4.0f} B per row, peak {peak:.0f} MB")
         return done
 
-    print(f"{count} rows; columns {(files.nbytes + scores.nbytes) / count:.0f} B a row, RSS {memory()['RSS']:.0f} MB")
+    print(f"{count} rows; columns {(files.nbytes + scores.nbytes) / count:.0f} B per row, RSS {memory()['RSS']:.0f} MB")
     table = step("ImageTable", lambda: ImageTable("big", Path("/"), files, scores, ScoreScale("MOS", 1, 5)))
     step("digest of the data", table.digest)
     split = step("make_split", lambda: make_split(table))
@@ -153,11 +153,11 @@ def rows(count: int) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the selected measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["crops", "workers", "rows"])
-    parser.add_argument("--root", type=Path, help="crops: a folder of photographs")
-    parser.add_argument("--rows", type=int, help="default: workers 2 million, rows 10 million")
+    parser.add_argument("--root", type=Path, help="crops: a folder of images; default: generated images")
+    parser.add_argument("--rows", type=int, help="number of rows; default: 2 million for workers, 10 million for rows")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "rows":

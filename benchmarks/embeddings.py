@@ -1,10 +1,10 @@
-"""Draws what the manifold loss does to the embeddings of test photographs, colored by their human scores.
+"""Plot the embeddings of test images, colored by MOS, of runs without and with the manifold loss.
 
     python benchmarks/embeddings.py runs/ablation/image/seed0 runs/ablation/full/seed0 --output embeddings.png
 
-Each folder is a finished run on BIQ2021. Drawn are the salient crops' embeddings on their first two principal axes. In
-the titles: the effective rank of the embeddings (1 is a collapse), the PLCC of human scores with the mean human score
-of the 10 nearest embeddings, and the entropy of the saliency over an image's crops, as a share of its maximum.
+Each folder is a finished run on BIQ2021. The plot shows the embeddings of the salient crops on their first two
+principal axes. The titles show the effective rank of the embeddings (1 is a collapse), the PLCC of the MOS with the
+mean MOS of the 10 nearest embeddings, and the entropy of the saliency over an image's crops, as a share of its maximum.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from lml_iqa import BIQ2021DataModule, LMLTask, plcc
 from lml_iqa.metrics import effective_rank, saliency_entropy
 
 
-def neighbors_score(embeddings: torch.Tensor, mos: torch.Tensor, count: int = 10) -> torch.Tensor:
+def mos_of_neighbors(embeddings: torch.Tensor, mos: torch.Tensor, count: int = 10) -> torch.Tensor:
     similarity = (embeddings @ embeddings.T).fill_diagonal_(-torch.inf)
     return mos[similarity.topk(count, dim=1).indices].mean(dim=1)
 
@@ -30,7 +30,7 @@ def neighbors_score(embeddings: torch.Tensor, mos: torch.Tensor, count: int = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs")
-    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--output", type=Path, required=True, help="PNG file to write")
     args = parser.parse_args()
     figure = Figure(figsize=(5.2 * len(args.runs), 4.6), layout="constrained")
     for axes, run in zip(figure.subplots(1, len(args.runs), squeeze=False)[0], args.runs, strict=True):
@@ -47,10 +47,10 @@ def main() -> None:
         dots = axes.scatter(x, y, c=mos, s=10, cmap="RdYlGn")
         axes.set_title(
             f"{run.parent.name}: effective rank {effective_rank(embeddings):.0f} of {embeddings.shape[1]},\n"
-            f"10 neighbors' PLCC {plcc(neighbors_score(embeddings, mos), mos):.3f}, "
+            f"10 neighbors' PLCC {plcc(mos_of_neighbors(embeddings, mos), mos):.3f}, "
             f"saliency entropy {saliency_entropy(saliency):.3f}"
         )
-    figure.colorbar(dots, ax=axes, label="human score, 0..1")
+    figure.colorbar(dots, ax=axes, label="MOS, 0..1")
     figure.savefig(args.output, dpi=100)
 
 

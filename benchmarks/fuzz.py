@@ -1,4 +1,4 @@
-"""Damaged files: every one is read or refused with an error of this package, and none takes long.
+"""Check that every damaged image is read, or refused with an ``ImageReadError``, within the time limit.
 
 python benchmarks/fuzz.py images            # 20,000 files
 python benchmarks/fuzz.py images --count 500 --start 1234
@@ -20,11 +20,11 @@ from lml_iqa.errors import ImageReadError
 from lml_iqa.images.read import read_image, read_size
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-LIMIT = 2.0  # processor seconds a file, read_image and read_size together
+LIMIT = 2.0  # CPU seconds per file, for read_image and read_size together
 
 
 def fuzz_images(start: int, count: int, folder: Path) -> bool:
-    """Read damaged images; True if all were read or refused within the limit, and with one size."""
+    """Read damaged images. Return whether each was read, in the size of ``read_size``, or refused within the limit."""
     from data.mutated_images import mutated
 
     path = folder / "image"
@@ -34,7 +34,7 @@ def fuzz_images(start: int, count: int, folder: Path) -> bool:
         name, content = mutated(number)
         path.write_bytes(content)
         label = f"number {number} ({name})"
-        begun = time.process_time()  # of the processor: other programs do not count
+        begun = time.process_time()  # CPU time, unaffected by other programs
         try:
             shape = read_image(path).shape
             outcome = "read" if shape[:2] == read_size(path) else "read_size differs"
@@ -64,11 +64,11 @@ def main() -> None:
     images = kinds.add_parser("images", help="damaged images of every format")
     images.set_defaults(fuzz=fuzz_images, count=20_000)
     for kind in kinds.choices.values():
-        kind.add_argument("--start", type=int, default=0, help="number of the first file; it is its seed")
+        kind.add_argument("--start", type=int, default=0, help="number of the first file, which is also its seed")
         kind.add_argument("--count", type=int, help="number of files")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # libtiff and others print what they find
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # libtiff and others print warnings
     with TemporaryDirectory() as folder:
         sys.exit(0 if options.fuzz(options.start, options.count, Path(folder)) else 1)
 

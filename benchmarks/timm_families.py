@@ -1,9 +1,9 @@
-"""Can LML-IQA be trained with a network of every family of timm? Writes the table in ``benchmarks/timm.md``.
+"""Train one network of each timm family for one step, and write the table in ``benchmarks/timm.md``.
 
     python benchmarks/timm_families.py --output benchmarks/timm.md
 
-Each network is built with random weights and trained for one step: student and teacher, all loss terms, two images of
-two crops. Crops are of 64 pixels where the network takes them, else of the size it was made for.
+Networks have random weights. The step includes student and teacher and all loss terms, on two images of two crops each.
+Crops are 64 pixels if the network supports it, else its native input size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from lml_iqa import LMLNetwork, LMLPair, LocalManifoldLoss, image_score, mutual_loss
 
-# One network per family (timm's module), the smallest where that was easy to tell.
+# One network per family (timm's module), usually the smallest.
 FAMILIES = {
     "beit": "beit_base_patch16_224",
     "byoanet": "halonet_h1",
@@ -126,12 +126,12 @@ NOT_TRIED = {
 
 
 class Outcome(NamedTuple):
-    """What became of a network.
+    """Result of training a network for one step.
 
     Attributes:
         crops: Side of the crops in pixels.
-        options: Options that it needed.
-        refused: Why it was refused; empty: it was trained.
+        options: Options that the network needed.
+        refused: Error that refused the network; empty if it was trained.
     """
 
     crops: int
@@ -140,10 +140,10 @@ class Outcome(NamedTuple):
 
 
 def try_network(name: str) -> Outcome:
-    """Train a network for one step, with the options that its errors ask for.
+    """Train a network for one step, adding the options that its errors name.
 
     Raises:
-        AssertionError: A loss is not finite, a parameter got no gradient, or a second look changes a score.
+        AssertionError: A loss is not finite, a parameter has no gradient, or a second forward pass changes a score.
     """
     options: dict[str, int] = {}
     size = 64
@@ -170,7 +170,7 @@ def try_network(name: str) -> Outcome:
 
 
 def train_step(name: str, size: int, options: dict[str, int]) -> None:
-    """Build a pair of networks, train the student for one step and let the teacher follow."""
+    """Build a student and its teacher, and train them for one step."""
     torch.manual_seed(0)
     network = LMLNetwork(name, pretrained=False, saliency="panel_attention", **options)
     pair = LMLPair(network)
@@ -195,7 +195,7 @@ def train_step(name: str, size: int, options: dict[str, int]) -> None:
 
 
 def sweep(families: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Family, network and a cell of the table for each."""
+    """Yield the family, the network and the result as a table cell."""
     for family, name in families.items():
         start = time.monotonic()
         try:
@@ -213,7 +213,7 @@ def _shown(options: dict[str, int]) -> str:
 
 
 def main() -> None:
-    """Run the sweep and write the table."""
+    """Test all families and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--families", nargs="*", default=list(FAMILIES))
@@ -224,8 +224,8 @@ def main() -> None:
     lines = [
         "# Networks of timm",
         "",
-        f"`python benchmarks/timm_families.py --output benchmarks/timm.md`, timm {timm.__version__}: one network of",
-        "each family, random weights, one training step of the whole method (`saliency: panel_attention`).",
+        f"`python benchmarks/timm_families.py --output benchmarks/timm.md`, timm {timm.__version__}: one network per",
+        "family with random weights, trained for one step of the full method (`saliency: panel_attention`).",
         "",
         "| family | network | |",
         "|---|---|---|",

@@ -1,17 +1,17 @@
-r"""Trains decoder and heads on what a frozen encoder says about fixed crops, encoded once: a minute a run on one core.
+r"""Train decoder and heads on the tokens of a frozen encoder, computed once for fixed crops.
 
     python benchmarks/ablation/frozen.py --root BIQ2021 --subset benchmarks/biq2021/split.json --out runs/frozen
     python benchmarks/ablation/summary.py runs/frozen
 
-or, on clean photographs distorted in TID2013's ways, tested on photographs never trained on:
+or, on reference images with TID2013's distortions, tested on held-out reference images:
 
     python benchmarks/ablation/frozen.py --root KODAK24 --set synthetic --config configs/quickstart.yaml \
         --out runs/frozen_kodak
 
-or, with ``--short_side 256``, on smaller copies of the photographs, of which a crop shows more.
+or, with ``--short_side 256``, on smaller copies of the images, of which a crop shows more.
 
-Task, losses, optimizer and splits are those of `run.py`; only the encoder's answers are kept. Finished runs are not run
-again.
+Task, losses, optimizer and splits are those of `run.py`. A run takes about half a minute on one core; finished runs are
+skipped.
 """
 
 import argparse
@@ -39,11 +39,11 @@ from lml_iqa.models.backbone import Encoding
 from lml_iqa.samplers import EpochSampler
 from lml_iqa.transforms.crops import cut_crops, grid_positions, pad_to, random_positions
 
-SIZE, RANDOM, GRID = 128, 8, 9  # side of the crops; crops to draw from in training; crops of evaluation
+SIZE, RANDOM, GRID = 128, 8, 9  # side of the crops; crops to draw from in training; crops in evaluation
 CROPS, BATCH, EPOCHS = 4, 12, 2
 
-# The networks get the encoder's kept answers in place of pixels.
-lml_iqa.models.lml.to_pixels = lml_iqa.models.saliency.to_pixels = lambda answers: answers
+# The networks get the stored tokens in place of pixels.
+lml_iqa.models.lml.to_pixels = lml_iqa.models.saliency.to_pixels = lambda tokens: tokens
 
 
 def make_task(args: argparse.Namespace, options: dict[str, object]) -> LMLTask:
@@ -52,7 +52,7 @@ def make_task(args: argparse.Namespace, options: dict[str, object]) -> LMLTask:
 
 
 def load(args: argparse.Namespace) -> tuple[ImageTable, np.ndarray, Callable[[int], Split]]:
-    """The set, those of its images that may be used, and the split of a seed."""
+    """Load the table and its usable rows, with a function that returns the split of a seed."""
     if args.set == "BIQ2021":
         table = BIQ2021(args.root).load()
         if args.short_side:
@@ -65,7 +65,7 @@ def load(args: argparse.Namespace) -> tuple[ImageTable, np.ndarray, Callable[[in
 
 @torch.inference_mode()
 def encode(args: argparse.Namespace, table: ImageTable, rows: np.ndarray) -> torch.Tensor:
-    """(n, RANDOM + GRID, N, D) float16 tokens of each image's crops."""
+    """Encode the crops of each image to float16 tokens of shape (n, RANDOM + GRID, N, D)."""
     network = make_task(args, {}).eval().pair.student
     tokens, start = [], time.monotonic()
     for done, row in enumerate(rows):
@@ -83,7 +83,7 @@ def encode(args: argparse.Namespace, table: ImageTable, rows: np.ndarray) -> tor
 
 
 class EncodedCrops(Dataset):
-    """Encoded crops of some images: some of the random ones, drawn anew each epoch, or the grid."""
+    """Encoded crops of some images: random crops drawn anew each epoch or, without a seed, the grid."""
 
     def __init__(
         self, tokens: dict[int, torch.Tensor], mos: np.ndarray, rows: np.ndarray, seed: int | None, crops: int = CROPS
@@ -108,7 +108,7 @@ class EncodedCrops(Dataset):
 def train(args: argparse.Namespace, row: Row, seed: int, encoded: EncodedCrops) -> LMLTask:
     seed_everything(seed, verbose=False)
     task = make_task(args, row.options)
-    task.pair.student.backbone.forward = lambda x: Encoding(x.float(), x.float().mean(dim=1), None)  # the teacher's too
+    task.pair.student.backbone.forward = lambda x: Encoding(x.float(), x.float().mean(dim=1), None)  # and the teacher's
     batch = row.data.get("batch_size", BATCH)
     sampler = EpochSampler(encoded, batch_size=batch, num_replicas=1, rank=0, seed=seed)
     make_trainer().fit(task, DataLoader(encoded, batch_size=batch, sampler=sampler))
@@ -127,17 +127,22 @@ def make_trainer() -> Trainer:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, help="folder of BIQ2021, or of clean photographs")
+    parser.add_argument("--root", type=Path, required=True, help="folder of BIQ2021, or of reference images")
     add_subset(parser)
     parser.add_argument("--set", choices=["BIQ2021", "synthetic"], default="BIQ2021", help="default: %(default)s")
     parser.add_argument(
-        "--config", type=Path, default=HERE.parents[1] / "configs/biq2021.yaml", help="options of model"
+        "--config",
+        type=Path,
+        default=HERE.parents[1] / "configs/biq2021.yaml",
+        help="configuration with the model options",
     )
-    parser.add_argument("--short_side", type=int, help="of BIQ2021's photographs in pixels; default: as they are")
+    parser.add_argument(
+        "--short_side", type=int, help="short side of BIQ2021's images in pixels; default: original size"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--pretrained", default="packaged", help="weights of the encoder; default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--rows", nargs="+", help="names of rows; default all")
+    parser.add_argument("--rows", nargs="+", help="names of rows; default: all")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     table, usable, split_of = load(args)

@@ -1,4 +1,4 @@
-"""The rows of the ablation, from rows.yaml."""
+"""Rows of the ablation, from rows.yaml."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,13 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Row:
-    """One training, and the rows that are scored from it.
+    """A run, and the rows that are scored from its checkpoint.
 
     Attributes:
-        name: Its name.
+        name: Name of the row.
         options: Options of the model that differ from the configuration.
-        data: Options of the data module that do.
-        rescored: Rows that differ from it in evaluation only, with the options they change.
+        data: Options of the data module that differ from the configuration.
+        rescored: Rows that differ in evaluation only, with their options.
     """
 
     name: str
@@ -27,11 +27,11 @@ class Row:
 
 
 def read_rows(names: list[str] | None = None) -> list[Row]:
-    """All rows, or those named and what they are scored from."""
+    """Read all rows, or the named ones and the rows that they are scored from."""
     given = {name: row or {} for name, row in yaml.safe_load((HERE / "rows.yaml").read_text()).items()}
     names = names or list(given)
     if unknown := set(names) - set(given):
-        raise SystemExit(f"no rows {sorted(unknown)} in rows.yaml, only {list(given)}")
+        raise SystemExit(f"--rows: {sorted(unknown)} are not in rows.yaml; use names of {list(given)}")
     trained = dict.fromkeys(given[name].get("of", name) for name in names)
     return [
         Row(
@@ -45,6 +45,6 @@ def read_rows(names: list[str] | None = None) -> list[Row]:
 
 
 def partners() -> dict[str, str | None]:
-    """The row that each row is compared with, in the order of rows.yaml."""
+    """Map each row to the row that it is compared with, in the order of rows.yaml."""
     given = yaml.safe_load((HERE / "rows.yaml").read_text())
     return {name: (row or {}).get("against") for name, row in given.items()}

@@ -1,11 +1,11 @@
-"""Trains every row of the ablation with every seed, on development splits that never touch the official test part.
+"""Train every row of the ablation with every seed, on development splits without the official test set.
 
     python benchmarks/ablation/run.py --root BIQ2021 --subset benchmarks/biq2021/split.json --out runs/ablation
     python benchmarks/ablation/summary.py runs/ablation
 
-A seed draws the split, the first weights, the order and the crops; rows of one seed share all of them, so their
-differences are paired. Rows that differ in evaluation only (`of`) are scored from the other row's checkpoint. What is
-finished is not run again.
+A seed determines the split, the initial weights, the order and the crops; the rows of a seed share them, so differences
+are paired. Rows that differ in evaluation only (`of`) are scored from the other row's checkpoint. Finished runs are
+skipped.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from lml_iqa.datasets import BIQ2021, ImageTable, Split
 
 
 def development_rows(table: ImageTable, subset: Path | None) -> np.ndarray:
-    """Rows to divide: the official training set, or the training and validation images of a split.json."""
+    """Return the rows to split: the official training set, or the training and validation images of a split.json."""
     if subset is None:
         return np.flatnonzero(table.parts == "train")
     split = Split.load(subset, table)
@@ -32,7 +32,7 @@ def development_rows(table: ImageTable, subset: Path | None) -> np.ndarray:
 
 
 def development_split(table: ImageTable, rows: np.ndarray, seed: int) -> Split:
-    """70 / 10 / 20 % of the rows; other rows are in none."""
+    """Split the rows 70 / 10 / 20 %; other rows are in no set."""
     rows = np.random.default_rng(seed).permutation(rows)
     val, test = round(0.7 * len(rows)), round(0.8 * len(rows))
     parts = {"train": rows[:val], "val": rows[val:test], "test": rows[test:]}
@@ -43,12 +43,12 @@ def add_subset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subset",
         type=Path,
-        help="split.json: use its training and validation images; default: the official training set",
+        help="split.json whose training and validation images to use; default: the official training set",
     )
 
 
 def train_and_rescore(row: Row, seed: int, args: argparse.Namespace) -> list[bool]:
-    """Train and test one row with one seed, then test what it trained in other ways; whether each succeeded."""
+    """Train and test a row with one seed, then test its rescored rows. Return whether each succeeded."""
     command = ["fit", *(f"--config={config}" for config in args.config), f"--data.root={args.root}"]
     command += [f"--seed_everything={seed}", f"--data.split={args.out / f'split{seed}.json'}"]
     command += [f"--model.{name}={value}" for name, value in row.options.items()]
@@ -68,11 +68,11 @@ def train_and_rescore(row: Row, seed: int, args: argparse.Namespace) -> list[boo
 
 
 def run(row: str, seed: int, args: argparse.Namespace, command: list[str]) -> bool:
-    """Run one command of lml-iqa into the row's folder, unless that is done; whether it succeeded."""
+    """Run an lml-iqa command in the row's folder unless it is finished. Return whether it succeeded."""
     folder = args.out / row / f"seed{seed}"
     if (folder / "metrics.json").exists():
         return True
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed run
     command = [sys.executable, "-m", "lml_iqa", *command, "--trainer.enable_progress_bar=false"]
     logger = {"save_dir": args.out, "name": row, "version": f"seed{seed}"}
     command += [f"--trainer.logger.init_args.{name}={value}" for name, value in logger.items()]
@@ -92,9 +92,9 @@ def main() -> None:
         "--config", type=Path, nargs="+", default=[HERE.parents[1] / "configs/biq2021.yaml", HERE / "cpu.yaml"]
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", help="names of rows; default all")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each")
+    parser.add_argument("--rows", nargs="+", help="names of rows; default: all")
+    parser.add_argument("--jobs", type=int, default=2, help="number of parallel runs")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads per run")
     args, args.more = parser.parse_known_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rows = read_rows(args.rows)

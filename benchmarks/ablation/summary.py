@@ -1,10 +1,10 @@
-"""Turns finished runs of the ablation into results.csv, results.md and results.png, in their folder.
+"""Summarize finished runs of the ablation in results.csv, results.md and results.png, in the folder of the runs.
 
     python benchmarks/ablation/summary.py runs/ablation
 
-A difference is taken seed by seed against the row's partner (`against` in rows.yaml), over the seeds that both have
-finished. Its 95 % interval is Student's, over seeds: it holds for other splits, first weights and orders of the same
-data. Behind it: in how many of the seeds the row was better, which a single odd seed cannot sway.
+Differences are paired by seed against the row's partner (`against` in rows.yaml), over the seeds finished by both. The
+95 % interval is Student's, over seeds: it covers other splits, initial weights and orders of the same data. It is
+followed by the number of seeds in which the row was better, which is robust to a single outlier.
 """
 
 import argparse
@@ -23,7 +23,7 @@ METRICS = ("plcc", "srcc")
 
 
 def read_runs(folder: Path) -> pd.DataFrame:
-    """One line a finished run: row, seed, metrics of the development test part."""
+    """Return one line per finished run: row, seed, metrics on the development test set."""
     runs = []
     for path in sorted(folder.glob("*/seed*/metrics.json")):
         metrics = json.loads(path.read_text())["metrics"]
@@ -33,9 +33,9 @@ def read_runs(folder: Path) -> pd.DataFrame:
 
 
 def compare(runs: pd.DataFrame, row: str, partner: str | None, metric: str) -> dict[str, float]:
-    """Paired differences of a row from its partner: mean, 95 % interval, and in how many of how many seeds above zero.
+    """Compare a row with its partner: mean paired difference, 95 % interval, and number of seeds with a gain.
 
-    All NaN below two common seeds.
+    All values are NaN with fewer than two common seeds.
     """
     values = runs.pivot(index="seed", columns="row", values=metric)
     differences = (values[row] - values.get(partner, float("nan"))).dropna()
@@ -52,15 +52,15 @@ def compare(runs: pd.DataFrame, row: str, partner: str | None, metric: str) -> d
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
-    """One line a row of the ablation, in the order of rows.yaml."""
+    """Return one line per row of the ablation, in the order of rows.yaml."""
     lines = []
     for row, partner in partners().items():
-        own = runs[runs.row == row]
-        if own.empty:
+        finished = runs[runs.row == row]
+        if finished.empty:
             continue
-        line: dict[str, object] = {"row": row, "against": partner or "", "seeds": len(own)}
+        line: dict[str, object] = {"row": row, "against": partner or "", "seeds": len(finished)}
         for metric in METRICS:
-            line[metric], line[f"{metric}_sd"] = own[metric].mean(), own[metric].std()
+            line[metric], line[f"{metric}_sd"] = finished[metric].mean(), finished[metric].std()
             line.update({f"{metric}_{name}": value for name, value in compare(runs, row, partner, metric).items()})
         lines.append(line)
     return pd.DataFrame(lines)
@@ -73,7 +73,7 @@ def markdown(summary: pd.DataFrame) -> str:
     ]
     for line in summary.to_dict("records"):
         spread = [f" ± {line[f'{m}_sd']:.4f}" if line["seeds"] > 1 else "" for m in METRICS]
-        figures = [f"{line[m]:.4f}{sd}" for m, sd in zip(METRICS, spread, strict=True)]
+        means = [f"{line[m]:.4f}{sd}" for m, sd in zip(METRICS, spread, strict=True)]
         differences = [
             f"{line[f'{m}_difference']:+.4f} [{line[f'{m}_low']:+.4f}, {line[f'{m}_high']:+.4f}], "
             f"{line[f'{m}_better']:.0f}/{line[f'{m}_of']:.0f}"
@@ -81,7 +81,7 @@ def markdown(summary: pd.DataFrame) -> str:
             else ""
             for m in METRICS
         ]
-        lines.append(f"| {' | '.join([line['row'], str(line['seeds']), *figures, line['against'], *differences])} |")
+        lines.append(f"| {' | '.join([line['row'], str(line['seeds']), *means, line['against'], *differences])} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,9 +1,9 @@
-"""How far may a teacher look back? One run of plain regression, followed by moving averages of several horizons.
+"""Compare horizons of the EMA teacher on a single run of plain regression.
 
     python benchmarks/ablation/teacher_horizon.py --root BIQ2021 --subset benchmarks/biq2021/split.json
 
-A horizon is a share of the run's optimizer steps: momentum = exp(-1 / (horizon * steps)). All averages see one run,
-so they differ in nothing else. Scored on the development test part (never the official one), figures on stdout.
+A horizon is a share of the run's optimizer steps: momentum = exp(-1 / (horizon * steps)). All EMAs are of the same
+run, so they differ in nothing else. Prints metrics on the development test set (not the official one).
 """
 
 import argparse
@@ -23,8 +23,8 @@ from lml_iqa.utils.malloc import keep_freed_memory
 HORIZONS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
-class Followers(Callback):
-    """Moving averages of the student with several horizons."""
+class MovingAverages(Callback):
+    """EMAs of the student with several horizons."""
 
     def on_fit_start(self, trainer: Trainer, task: LMLTask) -> None:
         steps = trainer.estimated_stepping_batches
@@ -34,10 +34,10 @@ class Followers(Callback):
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, task: LMLTask, *_: object) -> None:
         for horizon, network in self.networks.items():
-            for own, new in zip(network.parameters(), task.pair.student.parameters(), strict=True):
-                own.lerp_(new, 1 - self.momenta[horizon])
-            for own, new in zip(network.buffers(), task.pair.student.buffers(), strict=True):
-                own.copy_(new)
+            for average, new in zip(network.parameters(), task.pair.student.parameters(), strict=True):
+                average.lerp_(new, 1 - self.momenta[horizon])
+            for average, new in zip(network.buffers(), task.pair.student.buffers(), strict=True):
+                average.copy_(new)
 
 
 @torch.no_grad()
@@ -79,24 +79,24 @@ def main() -> None:
             lr=1e-3,
             backbone_lr=0.3,
         )
-        followers = Followers()
+        averages = MovingAverages()
         trainer = Trainer(
             max_epochs=args.epochs,
             accelerator="cpu",
             gradient_clip_val=5.0,
             logger=False,
             enable_checkpointing=False,
-            callbacks=[followers],
+            callbacks=[averages],
             limit_val_batches=0,
             enable_progress_bar=False,
         )
         trainer.fit(task, datamodule=data)
-        for name, network in {"student": task.pair.student, **followers.networks}.items():
+        for name, network in {"student": task.pair.student, **averages.networks}.items():
             results.setdefault(str(name), []).append(score(network, data))
-            print(seed, name, *(f"{figure:.4f}" for figure in results[str(name)][-1]), flush=True)
+            print(seed, name, *(f"{metric:.4f}" for metric in results[str(name)][-1]), flush=True)
     print("\n| horizon | PLCC | SRCC |\n|---|---|---|")
-    for name, figures in results.items():
-        mean = np.mean(figures, axis=0)
+    for name, metrics in results.items():
+        mean = np.mean(metrics, axis=0)
         print(f"| {name} | {mean[0]:.4f} | {mean[1]:.4f} |")
 
 
