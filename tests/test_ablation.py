@@ -31,7 +31,7 @@ def test_frozen_ladder(biq2021_root, tmp_path):
     assert [line.split(":")[0] for line in printed.splitlines() if "PLCC" in line] == [
         f"{row}, seed {seed}" for seed in (0, 1) for row in rows
     ]
-    assert "PLCC" not in run("frozen.py", *arguments, *rows)  # everything is done
+    assert "PLCC" not in run("frozen.py", *arguments, *rows)  # all runs are finished
     plcc = {}
     for row in rows:
         files = [tmp_path / row / f"seed{seed}" / "metrics.json" for seed in (0, 1)]
@@ -47,7 +47,7 @@ def test_frozen_ladder(biq2021_root, tmp_path):
 
 
 def test_development_splits_of_a_subset(biq2021_root, tmp_path, monkeypatch):
-    """`--subset` reproduces the published splits, made from a subset, on a larger part of the data set."""
+    """`--subset` gives the same splits on the complete data set as on the subset."""
     monkeypatch.syspath_prepend(ABLATION)
     from run import development_rows, development_split
 

@@ -1,4 +1,4 @@
-"""The notebooks run to the end, and their outputs match their text."""
+"""The notebooks run without errors or warnings, and their outputs match the text."""
 
 import re
 from pathlib import Path

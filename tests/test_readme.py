@@ -1,4 +1,4 @@
-"""What README and documentation show works, and what they and the benchmarks name exists."""
+"""Commands and code in the documents work; the paths, links, options and tests that they name exist."""
 
 import inspect
 import json
@@ -16,7 +16,7 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from lml_iqa import BIQ2021DataModule, LMLTask, datamodules
-from lml_iqa.data_tools import command as doctor
+from lml_iqa.data_tools import command as data_tools
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.experiments import command as protocol
 from lml_iqa.experiments.cross import _data_option
@@ -26,23 +26,23 @@ ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
 DOCUMENTS = [*PAGES, "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/scale.md"]
 LINKED = [*DOCUMENTS, "CHANGELOG.md", "configs/README.md"]
-MADE_BY_THE_READER = {"mine.yaml", "config.yaml", "holiday.py", "train_on_ray.py"}
+CREATED_BY_READER = {"mine.yaml", "config.yaml", "holiday.py", "train_on_ray.py"}
 
 
 def blocks(language, documents=PAGES):
-    """Code blocks of a language: those of the README first, then those of the documentation."""
+    """Return the code blocks of a language, first those of the README, then those of the documentation."""
     text = "".join((ROOT / document).read_text(encoding="utf-8") for document in documents)
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def spans(document):
-    """Code spans of a document, on one line each, and its other text."""
+    """Return the code spans of a document, each joined into one line, and its text without code blocks."""
     text = re.sub(r"^```.*?^```", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)], text
 
 
 def commands(document):
-    """Every command of a document that runs something of this project, as arguments."""
+    """Return every command in a document that runs code of this project, as lists of arguments."""
     text = (ROOT / document).read_text(encoding="utf-8")
     fenced = "".join(re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)).replace("\\\n", " ")
     found = []
@@ -61,7 +61,7 @@ COMMANDS = [pytest.param(words, id=" ".join(words)) for document in DOCUMENTS fo
 
 
 def test_commands_are_found():
-    """Guards the tests of every command: they would pass on nothing."""
+    """Guard for the tests of commands, which would pass if none were found."""
     programs = [param.values[0][1] for param in COMMANDS]
     assert {"fit", "test", "predict", "protocol", "data", "benchmarks/ablation/run.py"} <= set(programs)
     assert len(COMMANDS) >= 50
@@ -69,7 +69,7 @@ def test_commands_are_found():
 
 
 def parse_as_fit(subcommand, arguments, folder, capsys):
-    """Resolve options. In place of the reader's runs their configuration, in place of letters numbers."""
+    """Parse options, with a configuration in place of those in the reader's runs and numbers in place of letters."""
     (folder / "mine.yaml").write_text(blocks("yaml")[0])
     (folder / "holiday.py").write_text(next(code for code in blocks("python") if "HolidaySnaps" in code))
     parsed, words = [subcommand], iter(arguments)
@@ -99,7 +99,7 @@ def test_every_command_parses(words, tmp_path, monkeypatch, capsys):
             assert f'"{option}"' in source
         parse_as_fit("fit", ["--config", "configs/biq2021.yaml", *passed_on], tmp_path, capsys)
     elif program == "data":
-        doctor._parser().parse_args(arguments)
+        data_tools._parser().parse_args(arguments)
     elif program == "protocol":
         fit = arguments
         if not arguments[0].startswith("-"):
@@ -113,27 +113,27 @@ def test_every_command_parses(words, tmp_path, monkeypatch, capsys):
 
 
 def named_paths(document):
-    """Files and folders of the repository that a document names in code."""
+    """Return the files and folders of the repository that a document names in code."""
     code = [*spans(document)[0], *(" ".join(words) for words in commands(document))]
     found = set(
         re.findall(r"(?<![\w/.-])(?:configs|benchmarks|docs|lml_iqa|tests|notebooks)/[\w./-]*\w", "\n".join(code))
     )
     found |= set(re.findall(r"(?<![\w/.*-])[\w/]+\.(?:yaml|py|sbatch)\b", "\n".join(code)))
-    return {name for name in found - MADE_BY_THE_READER if not name.startswith(("runs/", "OUT", "docs/_build"))}
+    return {name for name in found - CREATED_BY_READER if not name.startswith(("runs/", "OUT", "docs/_build"))}
 
 
 def includes(document):
-    """The document that a page of the documentation consists of, if it does."""
+    """Return the document that a page includes as its only content, if any."""
     return re.findall(r"\A```\{include\} (\S+)\n```\n\Z", (ROOT / document).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("document", PAGES)
-def test_pages_that_include_a_document_find_it(document):
+def test_included_documents_exist(document):
     assert all((ROOT / document).parent.joinpath(path).is_file() for path in includes(document))
 
 
 def test_paths_and_links_are_found():
-    """Guards the tests of every path and link: they would pass on nothing."""
+    """Guard for the tests of paths and links, which would pass if none were found."""
     for document in set(DOCUMENTS) - {"CONTRIBUTING.md"} - {page for page in PAGES if page.startswith("docs/")}:
         assert named_paths(document), document
     assert sum(bool(named_paths(page)) for page in PAGES) >= 10
@@ -142,13 +142,13 @@ def test_paths_and_links_are_found():
 
 
 def links(document):
-    """Links of a document to files and headings of the repository."""
+    """Return the links of a document to files and headings of the repository."""
     return re.findall(r"\]\((?!http)([^)\s#]*)#?([^)\s]*)\)", spans(document)[1])
 
 
 @pytest.mark.parametrize("document", LINKED)
 def test_every_path_exists(document):
-    """From the root, beside the document, or in the folder that the text is about."""
+    """Paths are relative to the root, the document's folder, or a folder that the text describes."""
     folders = [ROOT, (ROOT / document).parent, *(ROOT / name for name in ("configs", "benchmarks/ablation", "tests"))]
     tests = {path.name for path in (ROOT / "tests").rglob("*.py")}
     named = named_paths(document) - tests
@@ -156,7 +156,7 @@ def test_every_path_exists(document):
 
 
 @pytest.mark.parametrize("document", LINKED)
-def test_every_link_leads_somewhere(document):
+def test_every_link_has_a_target(document):
     for path, heading in links(document):
         target = (ROOT / document).parent / path if path else ROOT / document
         assert target.exists(), path
@@ -167,7 +167,7 @@ def test_every_link_leads_somewhere(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_option_exists(document, tmp_path, capsys):
-    """Options that a text names by themselves; those with a value are parsed."""
+    """Options outside commands are known; those with a value are parsed."""
     programs = [path for part in ("lml_iqa", "benchmarks") for path in (ROOT / part).rglob("*.py")]
     known = {"--config", "--ckpt_path", *re.findall(r'"(--\w+)"', "".join(path.read_text() for path in programs))}
     classes = {"model": [LMLTask], "trainer": [Trainer], "data": [IQADataModule, *vars(datamodules).values()]}
@@ -184,14 +184,14 @@ def test_every_option_exists(document, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("file", ["benchmarks/cross.yaml", "configs/protocol/cross.yaml"])
-def test_sets_of_the_cross_set_matrix_parse(file):
+def test_data_sets_of_the_cross_dataset_matrix_parse(file):
     plan = protocol.read_plan(protocol._read(ROOT / file), {})
     for name, given in plan.sets.items():
         assert given["class_path"] in _data_option(name, given)
 
 
-def test_guarantees_name_tests_that_check_their_tolerance():
-    """benchmarks/scale.md: every test exists, and the tolerances beside it are those in its file."""
+def test_guarantees_name_existing_tests_and_their_tolerances():
+    """Every test named in benchmarks/scale.md exists, and the tolerances in its row are in its file."""
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
     rows = re.findall(r"^\| (?!guarantee|---)(.+) \|$", (ROOT / "benchmarks/scale.md").read_text(), re.MULTILINE)
     checked = 0
@@ -202,7 +202,7 @@ def test_guarantees_name_tests_that_check_their_tolerance():
             defined = [path for path, source in sources.items() if f"def {test}(" in source]
             assert defined, test
             files |= set(defined)
-        if files and len(cells) == 4 and "test_same_numbers" not in tests:  # which reads its own from the table
+        if files and len(cells) == 4 and "test_same_numbers" not in tests:  # reads its tolerances from the table
             for number in re.findall(r"\b\d+e-\d+", cells[2]):
                 assert any(number in sources[path] for path in files), (tests, number)
                 checked += 1
@@ -217,7 +217,7 @@ def test_extras_exist():
     assert all(f"\n{extra} = [" in pyproject for extra in extras)
 
 
-def test_the_two_commands_are_those_that_ci_runs():
+def test_ci_runs_the_first_two_commands():
     first, second = blocks("bash", ["README.md"])[:2]
     assert first.strip() == 'pip install -e ".[quickstart]" && lml-iqa fit --config configs/quickstart.yaml'
     assert second.strip() == 'pip install -e ".[test]" && pytest'
@@ -225,7 +225,7 @@ def test_the_two_commands_are_those_that_ci_runs():
     assert "block 2" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_model_works_in_another_lightning_project(biq2021_root, tmp_path):
+def test_example_of_another_lightning_project(biq2021_root, tmp_path):
     code = next(code for code in blocks("python") if "MyQualityModel" in code)
     names = {}
     exec(code, names)
@@ -241,7 +241,7 @@ def test_the_model_works_in_another_lightning_project(biq2021_root, tmp_path):
     assert sum(len(score) for score, _ in scores) == 18
 
 
-def test_adding_a_data_set(tmp_path):
+def test_example_of_a_new_data_set(tmp_path):
     code = next(code for code in blocks("python") if "HolidaySnaps" in code)
     command = next(line for line in "".join(blocks("bash")).splitlines() if "HolidaySnaps" in line)
     (tmp_path / "holiday.py").write_text(code)
@@ -266,7 +266,7 @@ def test_adding_a_data_set(tmp_path):
     assert sorted([*split["train"], *split["val"], *split["test"]]) == sorted(rows)
 
 
-def test_training_on_own_ratings(biq2021_root, tmp_path, monkeypatch):
+def test_example_of_own_ratings(biq2021_root, tmp_path, monkeypatch):
     (overlay,) = blocks("yaml")
     photos = tmp_path / "photos"
     photos.symlink_to(biq2021_root / "Images", target_is_directory=True)
