@@ -146,7 +146,7 @@ class TestMetric:
 
     @pytest.mark.parametrize("shapes", [((4, 1), (4,), (4,)), ((4,), (3,), (4,)), ((), (), ()), ((4,), (4,), (1,))])
     def test_rejects_other_shapes(self, shapes):
-        with pytest.raises(ValueError, match=r"must be \(B,\) alike"):
+        with pytest.raises(ValueError, match=r"must all be \(B,\)"):
             QualityMetrics().update(*(torch.zeros(shape) for shape in shapes))
 
     def test_holds_no_graph(self):

@@ -29,7 +29,7 @@ def test_sample(family):
     assert sweep.try_network(sweep.FAMILIES[family]).refused == ""
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("family", sorted(sweep.FAMILIES.keys() - set(SAMPLE)))
 def test_every_family(family):
     refused = sweep.try_network(sweep.FAMILIES[family]).refused
