@@ -36,6 +36,8 @@ from .datasets import Split as Split
 from .datasets import make_split as make_split
 from .errors import LMLError as LMLError
 from .images import read_image as read_image
+from .inference import QualityModel as QualityModel
+from .inference import load as load
 from .losses import LocalManifoldLoss as LocalManifoldLoss
 from .losses import mutual_loss as mutual_loss
 from .metrics import QualityMetrics as QualityMetrics

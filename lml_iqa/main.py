@@ -14,6 +14,7 @@ _COMMANDS = {
     "validate": "compute metrics on the validation set",
     "test": "compute metrics on the test set; write predictions and a report",
     "predict": "score images",
+    "score": "scores of image files, with a trained model",
     "data": "check, show, split and pack a data set",
     "protocol": "make tables over several splits, shares of labels or data sets",
     "configs": "list the shipped configurations, or copy one",
@@ -49,6 +50,10 @@ def main(args: Sequence[str] | None = None) -> None:
         from lml_iqa.data_tools import command as data
 
         sys.exit(data.run(arguments[1:]))
+    if command == "score":
+        from lml_iqa.inference import command as score
+
+        sys.exit(score.run(arguments[1:]))
     if command == "configs":
         sys.exit(shipped.run(arguments[1:]))
     foreign = next((a for a in arguments if any("\ud800" <= character <= "\udfff" for character in a)), None)

@@ -15,7 +15,7 @@ LAYERS = [
     {"datasets", "losses", "metrics", "models"},
     {"samplers", "tasks"},
     {"datamodules"},
-    {"callbacks", "data_tools"},
+    {"callbacks", "data_tools", "inference"},
     {"cli"},
     {"experiments"},
     {"main"},

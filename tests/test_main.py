@@ -22,7 +22,7 @@ def status(arguments):
 def test_help_names_every_command(capsys):
     assert status(["--help"]) == 0
     out = capsys.readouterr().out
-    for command in ("fit", "validate", "test", "predict", "data", "protocol", "configs"):
+    for command in ("fit", "validate", "test", "predict", "score", "data", "protocol", "configs"):
         assert f"\n  {command} " in out
     assert status([]) == 2
 

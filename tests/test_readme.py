@@ -20,6 +20,7 @@ from lml_iqa.data_tools import command as data_tools
 from lml_iqa.datamodules import IQADataModule
 from lml_iqa.experiments import command as protocol
 from lml_iqa.experiments.cross import _data_option
+from lml_iqa.inference import command as score
 from lml_iqa.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -100,6 +101,10 @@ def test_every_command_parses(words, tmp_path, monkeypatch, capsys):
         parse_as_fit("fit", ["--config", "configs/biq2021.yaml", *passed_on], tmp_path, capsys)
     elif program == "data":
         data_tools._parser().parse_args(arguments)
+    elif program == "score":
+        assert not arguments or score._parser().parse_args(arguments)
+    elif program == "configs":
+        assert not arguments or (ROOT / "configs" / arguments[0]).is_file()
     elif program == "protocol":
         fit = arguments
         if not arguments[0].startswith("-"):
