@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
 from lml_iqa.images.color import gamma_curve, to_srgb
 from lml_iqa.images.quirks import PixelsError, Quirks, quirks_of
@@ -12,11 +12,11 @@ from lml_iqa.images.quirks import PixelsError, Quirks, quirks_of
 _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
 
 
-def decode(image: ImageFile.ImageFile) -> Image.Image:
-    """Decode an opened file to 8-bit sRGB, with transparency composited over white.
+def decode(image: Image.Image) -> Image.Image:
+    """Decode an image to 8-bit sRGB, with transparency composited over white.
 
     Args:
-        image: File that has been opened but not loaded.
+        image: File that has been opened but not loaded, or image in memory.
 
     Returns:
         Image of mode RGB, not yet oriented by EXIF.

@@ -41,12 +41,14 @@ class Quirks:
     inverted: bool = False
 
 
-def quirks_of(image: ImageFile.ImageFile) -> Quirks:
-    """Read the pixel properties of an opened file that is not loaded yet.
+def quirks_of(image: Image.Image) -> Quirks:
+    """Read the pixel properties of an image: of a file that is not loaded yet, or in memory.
 
     Raises:
         PixelsError: Pillow would decode the pixels incorrectly.
     """
+    if not isinstance(image, ImageFile.ImageFile):
+        return Quirks(image.info.get("icc_profile"))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return _tiff(image)
     if image.format == "PNG":

@@ -56,10 +56,25 @@ def read_image(path: str | Path, content: BinaryIO | None = None) -> NDArray[np.
     """
     with _errors_named(path), _open(path if content is None else content) as image:
         _check_density(image, path if content is None else content)
-        rgb = decode(image)
-        # After decoding: Pillow orients TIFF files by itself and then forgets their orientation.
-        turn = _TURNS.get(_orientation(image))
-        return np.asarray(rgb if turn is None else rgb.transpose(turn))
+        return to_array(image)
+
+
+def to_array(image: Image.Image) -> NDArray[np.uint8]:
+    """Decode an opened image like :func:`read_image`.
+
+    Args:
+        image: Image of Pillow, from a file or not.
+
+    Returns:
+        (H, W, 3) uint8 array, RGB.
+
+    Raises:
+        PixelsError: The pixels have no defined appearance.
+    """
+    rgb = decode(image)
+    # After decoding: Pillow orients TIFF files by itself and then forgets their orientation.
+    turn = _TURNS.get(_orientation(image))
+    return np.asarray(rgb if turn is None else rgb.transpose(turn))
 
 
 def read_size(path: str | Path) -> tuple[int, int]:

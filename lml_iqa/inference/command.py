@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     except (LMLError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows = [] if file is None else file.rows()
+    rows = [] if file is None else file.rows
     unreadable: list[str] = []
     with nullcontext() if file is None else file:
         remaining = images[len(rows) :]
@@ -78,7 +78,6 @@ def find_images(paths: Sequence[str]) -> list[str]:
 
     Raises:
         DatasetError: A folder has no image.
-        LMLError: A path does not exist.
     """
     found: list[str] = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""Files of scores that a killed run continues: CSV and JSON lines, row by row; Parquet, at the end."""
+"""Files of scores, CSV or JSON lines, that a killed run continues."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
 
 from lml_iqa.errors import ConfigError
-from lml_iqa.utils.files import atomic_path, printable
+from lml_iqa.utils.files import printable
 
 COLUMNS = ("path", "score", "low", "high", "spread", "scale", "model")
-ENDINGS = (".csv", ".jsonl", ".parquet")
+ENDINGS = (".csv", ".jsonl")
 
 
 class ScoreFile:
@@ -27,79 +26,52 @@ class ScoreFile:
     last complete row.
 
     Args:
-        path: The file; its ending gives the format: ``.csv``, ``.jsonl``, or ``.parquet`` (needs pyarrow; written at
-            the end, not continued).
+        path: The file; its ending gives the format: ``.csv`` or ``.jsonl``.
         images: Paths of all images, in order.
         model: ID of the model.
 
     Attributes:
-        done: Number of rows that the file already has.
+        rows: All rows, those of an earlier run included.
 
     Raises:
-        ConfigError: Another ending, pyarrow is not installed, or the file has rows of other images or another model.
+        ConfigError: Another ending, or the file has rows of other images or of another model.
     """
 
     def __init__(self, path: Path, images: Sequence[str], model: str) -> None:
         self.path = path
         self.model = model
-        self._ending = path.suffix.lower()
-        self._rows: list[list[Any]] = []
-        if self._ending not in ENDINGS:
-            raise ConfigError(f"{printable(path)}: unknown format; give a name that ends with {', '.join(ENDINGS)}")
-        if self._ending == ".parquet":
-            try:
-                import pyarrow  # noqa: F401
-            except ImportError as error:
-                raise ConfigError(
-                    f'{printable(path)}: Parquet needs pyarrow; pip install "lml-iqa[parquet]"'
-                ) from error
-        elif path.exists():
+        self.rows: list[list[Any]] = []
+        self._csv = path.suffix.lower() == ".csv"
+        if path.suffix.lower() not in ENDINGS:
+            raise ConfigError(f"{printable(path)}: unknown format; give a name that ends with {' or '.join(ENDINGS)}")
+        if path.exists():
             self._continue(images)
-        self.done = len(self._rows)
 
     def __enter__(self) -> Self:
-        if self._ending != ".parquet":
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            new = not self.path.exists() or self.path.stat().st_size == 0
-            self._file = self.path.open("a", encoding="utf-8", errors="surrogateescape", newline="")
-            if new and self._ending == ".csv":
-                self._file.write(_csv_line(COLUMNS))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("a", encoding="utf-8", errors="surrogateescape", newline="")
+        if self._csv and self._file.tell() == 0:
+            self._file.write(_csv_line(COLUMNS))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._ending != ".parquet":
-            self._file.close()
-        elif kind is None:
-            import pyarrow
-            from pyarrow import parquet
-
-            columns = zip(*self._rows, strict=True) if self._rows else ([] for _ in COLUMNS)
-            table = pyarrow.table({name: list(column) for name, column in zip(COLUMNS, columns, strict=True)})
-            with atomic_path(self.path) as temporary:
-                parquet.write_table(table, temporary)
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
 
     def add(self, row: Sequence[Any]) -> None:
         """Append the row of an image: path, score, low, high, spread and scale."""
         values = [*row, self.model]
-        self._rows.append(values)
-        if self._ending == ".csv":
+        self.rows.append(values)
+        if self._csv:
             self._file.write(_csv_line(values))
-        elif self._ending == ".jsonl":
+        else:
             numbers = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
             self._file.write(json.dumps(dict(zip(COLUMNS, numbers, strict=True)), allow_nan=False) + "\n")
-        if self._ending != ".parquet":
-            self._file.flush()
-
-    def rows(self) -> list[list[Any]]:
-        """All rows, those of an earlier run included."""
-        return self._rows
+        self._file.flush()
 
     def _continue(self, images: Sequence[str]) -> None:
         """Read the complete rows of an earlier run, and cut off an incomplete one after them."""
         content = self.path.read_bytes()
-        read = _read_csv if self._ending == ".csv" else _read_jsonl
+        read = _read_csv if self._csv else _read_jsonl
         try:
             rows, end = read(content)
         except (ValueError, TypeError, KeyError, csv.Error):
@@ -109,7 +81,7 @@ class ScoreFile:
                 f"{printable(self.path)}: has scores of other images or of another model; give another name, or remove "
                 "the file"
             )
-        self._rows = rows
+        self.rows = rows
         if end < len(content):
             with self.path.open("r+b") as file:
                 file.truncate(end)
@@ -158,7 +130,7 @@ def _read_jsonl(content: bytes) -> tuple[list[list[Any]], int]:
         TypeError: It is another file.
     """
     end = content.rfind(b"\n") + 1
-    rows = [[json.loads(line)[name] for name in COLUMNS] for line in content[:end].decode().splitlines()]
+    rows = [[json.loads(line)[name] for name in COLUMNS] for line in content[:end].splitlines()]
     start = b'{"path": "'
     if not (content[end:].startswith(start) or start.startswith(content[end:])):
         raise ValueError("another file")

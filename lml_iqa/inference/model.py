@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
-import json
 import math
 from collections.abc import Iterable
 from contextlib import redirect_stdout
@@ -23,6 +22,7 @@ from typing_extensions import Self
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.errors import ConfigError
 from lml_iqa.images import read_image, shrink
+from lml_iqa.images.read import to_array
 from lml_iqa.inference.lanczos import resize
 from lml_iqa.models import Aggregate, LMLNetwork, image_score
 from lml_iqa.models.pixels import to_pixels
@@ -165,7 +165,8 @@ class QualityModel(nn.Module, PyTorchModelHubMixin, library_name="lml-iqa", lice
     @property
     def id(self) -> str:
         """ID of the model: changes if its weights or options change."""
-        digest = hashlib.sha256(json.dumps(self._hub_mixin_config, sort_keys=True, default=str).encode())
+        options = (self.scale, self.aggregate, self.crops, self.crop_size, self.short_side, self.interval)
+        digest = hashlib.sha256(repr(options).encode())
         for name, weight in self.network.state_dict().items():
             digest.update(name.encode() + weight.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:12]
@@ -210,9 +211,10 @@ class QualityModel(nn.Module, PyTorchModelHubMixin, library_name="lml-iqa", lice
             return Crops(cut_crops(pixels, positions, self.crop_size), positions)
         to_pixels(image[None, None])  # refuses other types and ranges
         floats = image if self.short_side is None else resize(image, self.short_side)
-        missing = [max(0, self.crop_size - side) for side in floats.shape[1:]]
-        if any(missing):
-            floats = nn.functional.pad(floats, (0, missing[1], 0, missing[0]), mode="reflect")
+        rows, columns = (
+            np.pad(np.arange(side), (0, max(0, self.crop_size - side)), mode="reflect") for side in floats.shape[1:]
+        )
+        floats = floats[:, rows][:, :, columns]  # pad_to, with gradient
         positions = grid_positions(floats.shape[1], floats.shape[2], self.crop_size, self.crops)
         side = self.crop_size
         return Crops(torch.stack([floats[:, y : y + side, x : x + side] for y, x in positions.tolist()]), positions)
@@ -230,7 +232,10 @@ def to_image(image: ImageSource) -> Tensor:
             raise ValueError(f"{image}: URLs are not opened; download the image and give its path")
         return torch.from_numpy(read_image(image).copy()).permute(2, 0, 1)
     if isinstance(image, Image.Image):
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        try:
+            return torch.from_numpy(to_array(image).copy()).permute(2, 0, 1)
+        except ValueError as error:  # among others, a loaded file whose header cannot be read again
+            raise ValueError(f"cannot decode this PIL image ({error}); give the path of its file") from error
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in {2, 3} or (image.ndim == 3 and image.shape[2] != 3):
             raise ValueError(f"arrays must be (H, W, 3) or (H, W) uint8, not {image.shape} {image.dtype}")

@@ -102,6 +102,37 @@ def test_gradient_reaches_the_pixels(model, pixels):
     assert slope == pytest.approx(float(gradient.norm()), rel=0.2)
 
 
+def test_opened_files_are_decoded_like_paths(model, pixels, tmp_path):
+    alpha = np.linspace(0, 255, pixels.shape[0] * pixels.shape[1]).reshape(pixels.shape[:2]).astype(np.uint8)
+    picture = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(np.dstack([pixels, alpha])).save(tmp_path / "transparent.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    picture.quantize(16).save(tmp_path / "palette.png")
+    scores = set()
+    for path in sorted(tmp_path.iterdir()):
+        with Image.open(path) as image:
+            assert model.score([image]) == model.score([path])
+        scores.update(model.score([path]))
+    assert len(scores) == 4
+    in_memory = Image.fromarray(np.dstack([pixels, alpha]))
+    assert model.score([in_memory]) == model.score([tmp_path / "transparent.png"])
+    picture.save(tmp_path / "loaded.bmp")
+    with Image.open(tmp_path / "loaded.bmp") as loaded:
+        loaded.load()
+    with pytest.raises(ValueError, match=r"cannot decode this PIL image .*; give the path of its file"):
+        model.score([loaded])
+    with pytest.raises(ValueError, match="no defined black and white"):
+        model.score([Image.fromarray(pixels[..., 0].astype(np.float32))])
+
+
+def test_small_float_images_are_padded_like_others(model, pixels):
+    small = torch.from_numpy(pixels[:9, :14].copy()).permute(2, 0, 1)
+    assert model(small.float() / 255).item() == pytest.approx(model(small).item(), abs=1e-4)
+
+
 @pytest.mark.parametrize("size", [(137, 40), (100, 300), (48, 48), (30, 200)])
 def test_resizing_of_tensors_is_pillows(pixels, size):
     image = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
