@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from lml_iqa.datasets import BENCHMARKS, DatasetError, IQADataset
-from lml_iqa.datasets.layout.case_folder import CaseFolder, entries_of
+from lml_iqa.datasets.layout.case_folder import CaseFolder, folders_by_level
 from lml_iqa.datasets.layout.files import contents
-
-_DEPTH = 2  # levels of folders searched for images, as for label files
 
 
 def recognize(root: Path) -> type[IQADataset]:
@@ -38,14 +36,12 @@ def recognize(root: Path) -> type[IQADataset]:
 
 
 def _by_images(root: Path) -> list[type[IQADataset]]:
-    level = [root]
-    for _ in range(_DEPTH + 1):
+    for level in folders_by_level(root):
         folders = [CaseFolder(folder) for folder in level]
         for has in (_has_landmark, _has_image_folder):
             found = [dataset for dataset in BENCHMARKS if any(has(folder, dataset) for folder in folders)]
             if found:
                 return found
-        level = [folder / e.name for folder in level for e in entries_of(folder) if e.is_dir() and e.name[0] != "."]
     return []
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from lml_iqa.datasets.download import LOCK, Archive
 from lml_iqa.datasets.download import download as download_archives
 from lml_iqa.datasets.labels import Listing, find_faults
-from lml_iqa.datasets.layout.case_folder import CaseFolder, entries_of
+from lml_iqa.datasets.layout.case_folder import CaseFolder, folders_by_level
 from lml_iqa.datasets.layout.files import contents, find_root, match_files
 from lml_iqa.datasets.scale import ScoreScale
 from lml_iqa.datasets.splits import make_split
@@ -27,8 +27,6 @@ from lml_iqa.utils.options import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_DEPTH = 2  # levels below the given folder that are searched for a data set
 
 
 DatasetSplit = Literal["train", "val", "test", "all"]
@@ -200,13 +198,11 @@ class IQADataset(Dataset[Sample], abc.ABC):
     @classmethod
     def homes(cls, root: Path) -> list[Path]:
         """Folders with a label file of this set: ``root`` itself, otherwise the nearest ones below it."""
-        level = [root]
-        for _ in range(_DEPTH + 1):
+        for level in folders_by_level(root):
             found = [folder for folder in level if any(map(CaseFolder(folder).find_file, cls.labels_in))]
             if found:
                 once = {folder.resolve(): folder for folder in reversed(found)}  # a link is not a second copy
                 return list(once.values())[::-1]
-            level = [folder / e.name for folder in level for e in entries_of(folder) if e.is_dir() and e.name[0] != "."]
         return []
 
     @abc.abstractmethod

@@ -113,11 +113,11 @@ def _fetch(archive: Archive, path: Path) -> None:
         try:
             if start < archive.size:
                 http_get(archive.url, file, resume_size=start, headers={"user-agent": "lml-iqa"})
-        except Exception as error:  # of the HTTP client, which is another one in each version of huggingface_hub
+        except Exception as error:  # the HTTP client and its errors depend on the version of huggingface_hub
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             cause = " ".join(str(error).split())
-            raise DatasetError(f"{archive.url}: {cause}; try later: what came is kept, {by_hand}") from error
+            raise DatasetError(f"{archive.url}: {cause}; try later: the downloaded part is kept, {by_hand}") from error
     hasher = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

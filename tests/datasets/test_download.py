@@ -209,7 +209,9 @@ def test_server_that_refuses(hub, folder, status):
     message = refused(archive, folder)
     assert message.startswith(f"{archive.url}: ")
     assert str(status) in message
-    assert message.endswith(f"; try later: what came is kept, or download it by hand and unpack it into {folder}")
+    assert message.endswith(
+        f"; try later: the downloaded part is kept, or download it by hand and unpack it into {folder}"
+    )
 
 
 def test_no_server(hub, folder, monkeypatch):

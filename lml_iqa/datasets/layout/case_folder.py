@@ -11,6 +11,8 @@ from lml_iqa.datasets.readers.text import from_windows, is_utf8
 from lml_iqa.errors import DatasetError
 from lml_iqa.utils.files import printable
 
+_DEPTH = 2  # levels below the given folder
+
 
 def entries_of(folder: Path) -> list[os.DirEntry[str]]:
     """Entries of a folder, sorted by name; empty if the folder does not exist or cannot be read."""
@@ -18,6 +20,14 @@ def entries_of(folder: Path) -> list[os.DirEntry[str]]:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return []
+
+
+def folders_by_level(root: Path) -> Iterator[list[Path]]:
+    """Folders in which a data set is looked for: the given one, then those one and two levels below, without hidden."""
+    level = [root]
+    for _ in range(_DEPTH + 1):
+        yield level
+        level = [folder / e.name for folder in level for e in entries_of(folder) if e.is_dir() and e.name[0] != "."]
 
 
 def spelling_key(name: str) -> str:
